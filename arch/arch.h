@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The whole contract with the CPU. A port is one folder, chosen by host_machine.cpu_family():
+ *
+ *   arch/<cpu>/arch_cpu.h   struct arch_ctx, inline helpers named below, struct arch_sigctx accessors
+ *   arch/<cpu>/ctx.S        arch_switch, arch_entry, arch_clone
+ *
+ * arch has no state but arch_fast_tp, no policy and no libc: it may be called on any stack with
+ * any thread pointer.
+ *
+ * A context is what a voluntary switch must keep by the psABI: the stack pointer with the callee-saved
+ * registers and floating-point control words stored above it, and the thread pointer (FS base on
+ * x86-64, TPIDR_EL0 on aarch64). Caller-saved registers, vectors included, are dead at the call.
+ */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arch_ctx {
+	void *sp;		  /* valid only while running == 0 */
+	uintptr_t tp;		  /* thread pointer of this context; constant for its life */
+	_Atomic(uint32_t) running; /* 1 from before it is resumed until its registers are saved */
+	uint32_t reserved;
+};
+
+#include "arch_cpu.h"
+
+/* True when the thread pointer can be set from user space (wrfsbase); set once by arch_init(). */
+extern uint32_t arch_fast_tp;
+
+/* hwcap2: AT_HWCAP2 of the auxiliary vector. Called once, before any arch_switch(). */
+void arch_init(unsigned long hwcap2);
+
+/*
+ * Save the caller into *from and resume *to. On to's stack, with to's thread pointer in place and
+ * before any other instruction of to, from->running is cleared with release order: whoever sees 0
+ * with acquire order may resume `from` on another kernel thread. The caller has set to->running = 1.
+ */
+void arch_switch(struct arch_ctx *from, const struct arch_ctx *to);
+
+/*
+ * Prepare *ctx so that the first arch_switch() to it calls entry(arg) on the given stack.
+ * top: the highest address of the stack, any alignment. entry must not return. running becomes 0.
+ */
+void arch_ctx_init(struct arch_ctx *ctx, void *top, uintptr_t tp, void (*entry)(void *), void *arg);
+
+/*
+ * Raw clone(2) of a kernel thread that runs entry(arg) on `top` with thread pointer tp.
+ * flags: CLONE_*; ctid: address for CLONE_CHILD_CLEARTID and CLONE_PARENT_SETTID.
+ * Returns the kernel tid, or -errno. entry must not return.
+ */
+int arch_clone(unsigned long flags, void *top, uintptr_t tp, int *ctid, void (*entry)(void *), void *arg);
+
+/*
+ * Provided by arch_cpu.h:
+ *   long arch_syscall6(long nr, long a, long b, long c, long d, long e, long f)   -errno on failure
+ *   void arch_pause(void)            a hint inside a spin loop
+ *   uint64_t arch_cycles(void)       a cheap monotonic counter, for random seeds only
+ *   uintptr_t arch_get_tp(void)      the thread pointer
+ *   void arch_set_tp(uintptr_t)      set it; the caller must not touch TLS across the call
+ *   uintptr_t arch_sp(void)          roughly the stack pointer
+ *   uintptr_t arch_uc_pc(void *uc), arch_uc_sp(void *uc)   of a signal's ucontext
+ */
+
+/*
+ * The head of a glibc TCB (tcbhead_t), which is the CPU's part of its layout. Copies from the TCB of a running
+ * thread what all threads share (stack and pointer guard, feature word) and makes `tcb` point at itself.
+ */
+void arch_tcb_init(void *tcb, const void *from);
+void **arch_tcb_dtv(void *tcb); /* where the TCB keeps its dtv pointer */

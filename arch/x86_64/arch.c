@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+/* x86-64: first contexts and CPU facts. */
+#include "arch/arch.h"
+
+#define HWCAP2_FSGSBASE 2u /* the kernel lets user space run wrfsbase (AT_HWCAP2 bit 1) */
+
+uint32_t arch_fast_tp;
+
+void arch_entry(void); /* ctx.S */
+
+void arch_init(unsigned long hwcap2)
+{
+	arch_fast_tp = (hwcap2 & HWCAP2_FSGSBASE) != 0;
+}
+
+void arch_ctx_init(struct arch_ctx *ctx, void *top, uintptr_t tp, void (*entry)(void *), void *arg)
+{
+	uint64_t *sp = (uint64_t *)((uintptr_t)top & ~(uintptr_t)15);
+	uint32_t mxcsr;
+	uint16_t x87;
+
+	/* A new thread inherits the floating-point environment of its creator (POSIX, fenv.h). */
+	__asm__("stmxcsr %0" : "=m"(mxcsr));
+	__asm__("fnstcw %0" : "=m"(x87));
+
+	*--sp = 0; /* arch_entry's caller: none; keeps the stack 16-byte aligned at its call */
+	*--sp = 0;
+	*--sp = (uint64_t)(uintptr_t)arch_entry;
+	*--sp = 0;			     /* rbp */
+	*--sp = (uint64_t)(uintptr_t)entry;  /* rbx */
+	*--sp = (uint64_t)(uintptr_t)arg;    /* r12 */
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = (uint64_t)x87 << 32 | mxcsr;
+	ctx->sp = sp;
+	ctx->tp = tp;
+	atomic_store_explicit(&ctx->running, 0, memory_order_relaxed); /* published with the G */
+}
+
+/* glibc: sysdeps/x86_64/nptl/tls.h, tcbhead_t. */
+#define TCB_DTV 8
+#define TCB_SELF 16
+#define TCB_MULTIPLE_THREADS 24
+#define TCB_STACK_GUARD 40
+#define TCB_SHARED_END 80 /* stack_guard, pointer_guard, unused vgetcpu cache, feature_1 and its pad */
+
+void arch_tcb_init(void *tcb, const void *from)
+{
+	char *t = tcb;
+
+	*(void **)t = tcb;
+	*(void **)(t + TCB_SELF) = tcb;
+	*(int *)(t + TCB_MULTIPLE_THREADS) = 1;
+	__builtin_memcpy(t + TCB_STACK_GUARD, (const char *)from + TCB_STACK_GUARD,
+			 TCB_SHARED_END - TCB_STACK_GUARD);
+}
+
+void **arch_tcb_dtv(void *tcb)
+{
+	return (void **)((char *)tcb + TCB_DTV);
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+/* x86-64 half of arch.h: see there for what each function promises. */
+#pragma once
+#include <asm/prctl.h>
+#include <asm/unistd.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+static inline long arch_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+{
+	long ret;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+static inline void arch_pause(void)
+{
+	__asm__ volatile("pause");
+}
+
+static inline uint64_t arch_cycles(void)
+{
+	uint32_t lo, hi;
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
+}
+
+/* The TCB's first word points at itself (psABI, variant II), so no wrfsbase support is needed. */
+static inline uintptr_t arch_get_tp(void)
+{
+	uintptr_t tp;
+	__asm__ volatile("mov %%fs:0, %0" : "=r"(tp));
+	return tp;
+}
+
+extern uint32_t arch_fast_tp;
+
+static inline void arch_set_tp(uintptr_t tp)
+{
+	if (arch_fast_tp)
+		__asm__ volatile("wrfsbase %0" : : "r"(tp) : "memory");
+	else
+		arch_syscall6(__NR_arch_prctl, ARCH_SET_FS, (long)tp, 0, 0, 0, 0);
+}
+
+static inline uintptr_t arch_sp(void)
+{
+	return (uintptr_t)__builtin_frame_address(0);
+}
+
+static inline uintptr_t arch_uc_pc(void *uc)
+{
+	return (uintptr_t)((ucontext_t *)uc)->uc_mcontext.gregs[16]; /* REG_RIP */
+}
+
+static inline uintptr_t arch_uc_sp(void *uc)
+{
+	return (uintptr_t)((ucontext_t *)uc)->uc_mcontext.gregs[15]; /* REG_RSP */
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86-64 context switch. Layout of struct arch_ctx (arch.h): sp 0, tp 8, running 16.
+ * Saved at sp, upwards: x87 control word and mxcsr (8 bytes), r15 r14 r13 r12 rbx rbp, return address.
+ */
+#include "arch/asm.h"
+#include <asm/prctl.h>
+#include <asm/unistd.h>
+
+/* void arch_switch(struct arch_ctx *from, const struct arch_ctx *to) */
+FUNC(arch_switch)
+	endbr64
+	push %rbp
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbp, 0
+	push %rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbx, 0
+	push %r12
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r12, 0
+	push %r13
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r13, 0
+	push %r14
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r14, 0
+	push %r15
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r15, 0
+	sub $8, %rsp
+	.cfi_adjust_cfa_offset 8
+	stmxcsr (%rsp)
+	fnstcw 4(%rsp)
+	mov (%rsp), %edx
+	movzwl 4(%rsp), %ecx
+
+	mov %rsp, 0(%rdi)
+	mov 8(%rsi), %rax
+	mov 0(%rsi), %rsp
+	cmpl $0, arch_fast_tp(%rip)
+	je 2f
+	wrfsbase %rax
+1:
+	/* from is whole: release it (x86 stores have release order) */
+	movl $0, 16(%rdi)
+	/* control words are rarely changed: compare before the slow loads */
+	cmp %edx, (%rsp)
+	je 3f
+	ldmxcsr (%rsp)
+3:
+	cmp %cx, 4(%rsp)
+	je 4f
+	fldcw 4(%rsp)
+4:
+	add $8, %rsp
+	.cfi_adjust_cfa_offset -8
+	pop %r15
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r15
+	pop %r14
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r14
+	pop %r13
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r13
+	pop %r12
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r12
+	pop %rbx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbx
+	pop %rbp
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbp
+	ret
+2:	/* no fsgsbase: arch_prctl(ARCH_SET_FS, tp) on the new stack; keeps rdi, edx and ecx */
+	.cfi_adjust_cfa_offset 56
+	mov %rdi, %r8
+	mov %edx, %r9d
+	mov %ecx, %r10d
+	mov %rax, %rsi
+	mov $ARCH_SET_FS, %edi
+	mov $__NR_arch_prctl, %eax
+	syscall
+	mov %r8, %rdi
+	mov %r9d, %edx
+	mov %r10d, %ecx
+	jmp 1b
+END(arch_switch)
+
+/* First return address of a context: rbx = entry, r12 = arg (see arch_ctx_init). */
+FUNC(arch_entry)
+	.cfi_undefined rip
+	endbr64
+	xor %ebp, %ebp
+	mov %r12, %rdi
+	call *%rbx
+	ud2
+END(arch_entry)
+
+/* int arch_clone(unsigned long flags, void *top, uintptr_t tp, int *ctid, void (*entry)(void *), void *arg) */
+FUNC(arch_clone)
+	endbr64
+	and $-16, %rsi
+	mov %r8, -8(%rsi)	/* entry */
+	mov %r9, -16(%rsi)	/* arg */
+	sub $16, %rsi
+	mov %rdx, %r8		/* tls */
+	mov %rcx, %rdx		/* parent_tid */
+	mov %rcx, %r10		/* child_tid */
+	mov $__NR_clone, %eax
+	syscall
+	test %rax, %rax
+	jz 1f
+	ret
+1:
+	.cfi_undefined rip
+	xor %ebp, %ebp
+	pop %rdi
+	pop %rax
+	call *%rax
+	ud2
+END(arch_clone)

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT
+/*
+ * G, M, P and the scheduler: types, states and who owns what. The names are those of Go's runtime2.go.
+ *
+ *   G  a pthread of the program: stack, glibc TCB and TLS block, struct g, all in one slot of a slab.
+ *   M  a kernel thread. It runs scheduler code on its g0 (a stack and a TLS block of ours) and
+ *      program code on the stack and the thread pointer of a G.
+ *   P  the right to run program code; GOMAXPROCS of them. It owns a run queue, timers and dead Gs.
+ *
+ * Slots, Ms and Ps are never unmapped, so a stale pointer stays readable; tickets (struct parker)
+ * and states tell that it is stale.
+ */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch/arch.h"
+#include "core/lock.h"
+#include "core/sys.h"
+
+#define NSEC_PER_SEC INT64_C(1000000000)
+#define GMP_NO_DEADLINE INT64_MAX
+
+/* A G's life. Only the party named may change the state. */
+enum gstatus {
+	G_IDLE,	    /* slot never used or being set up; owned by the creator */
+	G_RUNNABLE, /* on exactly one run queue, or in the hands of the one that readies it */
+	G_RUNNING,  /* owned by its M, which holds a P. g->m is set */
+	G_SYSCALL,  /* owned by its M, which may have lost its P; the stack is in use. g->m is set */
+	G_WAITING,  /* not on a run queue; owned by whoever wins its parker */
+	G_DEAD,	    /* ended; the joiner, or the P's or global list of dead Gs, owns the slot */
+};
+
+/* A P's life: sched.lock protects IDLE; RUNNING <-> SYSCALL is the M's; SYSCALL -> IDLE is a CAS. */
+enum pstatus {
+	P_IDLE,	   /* on sched.pidle */
+	P_RUNNING, /* p->m runs program or scheduler code with it */
+	P_SYSCALL, /* its M is in a system call: that M's exitsyscall or sysmon's retake takes it by CAS */
+};
+
+/* Why a park ended. PARK_READY comes from the object waited for and consumes its wake-up. */
+enum park_result {
+	PARK_READY = 0,
+	PARK_TIMEOUT = 1,
+	PARK_INTR = 2, /* a signal or a cancellation request for this G */
+};
+
+/*
+ * A parker arbitrates between everything that may end one wait: the object, a deadline, a signal,
+ * a cancellation. word = ticket << 3 | state. Whoever moves the state from PREPARED or PARKED to
+ * WOKEN + result has won and, if it was PARKED, must make the G runnable (gmp_wake does both).
+ * Tickets grow with every wait: a late waker with an old ticket fails its CAS and does nothing.
+ * gp == NULL: a kernel thread that is no G; it sleeps on the low half of word with a kernel futex
+ * and its parker lives on its stack, so wakers must hold the lock under which they found it.
+ */
+enum { PARKER_IDLE = 0, PARKER_PREPARED = 1, PARKER_PARKED = 2, PARKER_WOKEN = 3 /* + enum park_result */ };
+#define PARKER_STATE_BITS 3
+
+struct parker {
+	_Atomic(uint64_t) word;
+	struct g *gp;
+};
+
+struct m;
+struct p;
+struct stack_class;
+struct gmp_sigq;
+
+struct gmp_altstack { /* the kernel's stack_t; sp == NULL: disabled */
+	void *sp;
+	int flags;
+	size_t size;
+};
+
+/* A deadline in the heap of one P. Embedded in its G: a G waits for one deadline at a time. */
+struct timer {
+	int64_t when;	 /* monotonic nanoseconds; owner P's timers_lock */
+	uint64_t ticket; /* what gmp_wake() gets when it fires */
+	struct p *_Atomic pp; /* whose heap, NULL when in none; written under that P's timers_lock */
+	uint32_t index;	 /* in that heap */
+};
+
+enum gkind {
+	GK_THREAD, /* a pthread */
+	GK_MAIN,   /* the process's main thread: stack and TCB are adopted, not ours */
+	GK_G0,	   /* the scheduler's own context of an M */
+};
+
+struct g {
+	/* what a switch touches */
+	struct arch_ctx ctx;
+	struct m *m;		   /* while RUNNING or SYSCALL; owner M */
+	_Atomic(uint32_t) status;  /* enum gstatus */
+	_Atomic(uint32_t) lockcnt; /* > 0: locked to lockedm (LockOSThread); owner G */
+	gmp_sigset sigmask;	   /* the G's signal mask; written by the G itself */
+	struct g *schedlink;	   /* next in a run queue or list; owner of that list */
+	struct parker parker;
+	struct gmp_tls *tls; /* this G's copy of gmp_tls */
+	struct m *lockedm;
+	struct timer timer;
+
+	/* identity; constant while the G lives */
+	enum gkind kind;
+	int tid;		   /* stable virtual thread id; main: getpid() */
+	uint64_t goid;		   /* serial number, for people */
+	void (*entry)(struct g *); /* set by the creator, run as the first code of the G */
+	void *start_fn, *start_arg;
+
+	/* stack; constant for the life of the slot except for caller-provided stacks */
+	char *stack_lo, *stack_hi; /* usable range */
+	size_t guardsize;
+	struct stack_class *sc;
+	char *tcb; /* thread pointer of this G; pthread_t of the program */
+	uint64_t tls_generation;
+	bool tls_fresh; /* the TLS block is as _dl_allocate_tls made it */
+	bool user_stack; /* the caller's: [stack_lo, stack_hi) */
+	bool c11;	 /* start_fn returns int */
+	bool slot_dirty; /* dead: its stack may still hold memory (stack.c) */
+	char name[16];
+
+	/* end of life; the G itself until exited, then the joiner */
+	_Atomic(uint32_t) exited;   /* 1 = result is valid; waited for by join through sema */
+	_Atomic(uint32_t) joinstate; /* preload: enum of thread.c */
+	void *result;
+	struct g *alllink; /* all slots ever made, newest first; written once */
+
+	/* signals: preload/signal.c through core/park.c */
+	_Atomic(uint64_t) sigpending; /* signals queued for this G alone, bit n-1 */
+	struct gmp_sigq *sigq;	      /* their siginfo, oldest first; sched.sig_lock */
+	struct gmp_altstack altstack; /* sigaltstack(2) of this thread; owner G */
+	int mask_slot;		      /* index in sched.masks */
+	_Atomic(uint32_t) cancel_wake; /* a cancellation request wants to end parks */
+	void *host;		      /* preload's own per-thread state, owned by the G */
+	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
+	int64_t waitsince;
+	const char *waitreason;
+};
+
+/*
+ * Per kernel-visible thread pointer: in the TLS block of every G, every g0 and every foreign thread.
+ * inshim counts nested critical sections of the shim: while it is not 0, program signal handlers are
+ * put off and the G may not be preempted. Owner thread only; a signal handler on the same M reads it.
+ */
+struct gmp_tls {
+	struct g *g;		   /* NULL on a thread that is no G */
+	uint32_t inshim;
+	_Atomic(uint32_t) deferred; /* something must be done when inshim falls to 0; set by anybody, relaxed: the
+				     request itself is elsewhere and ordered by its own atomics */
+	int tid;		   /* gettid() of this thread; 0 = ask the kernel */
+	uint32_t sig_norestart;    /* handlers without SA_RESTART that ran here; counts up */
+	uint32_t sig_count;	   /* all handlers that ran here; counts up */
+	uint32_t rnd;
+	uint32_t replay;	   /* the signal that gmp_run_deferred sends to its own thread */
+	gmp_sigset foreign_mask;   /* a thread that is no G: its mask while signals are put off */
+};
+
+extern __thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+#define RUNQ_SIZE 256u /* Go: p.runq */
+
+struct p {
+	_Atomic(uint32_t) status; /* enum pstatus */
+	int32_t id;
+	struct m *m;		  /* NULL when idle or in a system call */
+	struct p *link;		  /* sched.pidle; sched.lock */
+
+	/* run queue: the owner puts at tail and takes at head; thieves take at head by CAS */
+	_Atomic(uint32_t) runqhead __attribute__((aligned(64)));
+	_Atomic(uint32_t) runqtail;
+	struct g *_Atomic runnext; /* inherits the time slice of the G that readied it */
+	struct g *_Atomic runq[RUNQ_SIZE];
+
+	/* owner M only, read by sysmon */
+	_Atomic(uint32_t) schedtick __attribute__((aligned(64)));
+	_Atomic(uint32_t) syscalltick;
+	_Atomic(uint32_t) preempt; /* sysmon: the current time slice is over */
+	uint32_t fasttick;	   /* direct switches since the last look at the timers */
+
+	/* dead Gs of the default stack class, owner M only */
+	struct g *gfree;
+	uint32_t ngfree;
+
+	/* deadlines: a 4-ary heap */
+	struct lock timers_lock __attribute__((aligned(64)));
+	struct g **timers; /* heap of Gs by g->timer.when */
+	uint32_t ntimers, timers_cap;
+	_Atomic(int64_t) timer0_when; /* 0 = none; read without the lock */
+
+	/* sysmon only */
+	uint32_t mon_schedtick, mon_syscalltick;
+	int64_t mon_schedwhen, mon_syscallwhen;
+};
+
+struct m {
+	struct g g0;	    /* first member */
+	struct g *curg;	    /* the G on this M, NULL on g0 without one */
+	struct p *p;	    /* NULL when idle or in a system call that lost it */
+	struct p *oldp;	    /* P held when the system call began */
+	struct p *nextp;    /* P handed over by startm */
+	bool spinning;	    /* counted in sched.nmspinning */
+	bool idlemask_on;   /* kmask was set for idling */
+	int id;
+	int tid;	    /* kernel thread id */
+	_Atomic(uint32_t) tidword; /* CLEARTID target */
+	gmp_sigset kmask;   /* the mask the kernel has for this thread; owner M */
+	struct gmp_altstack altstack; /* what the kernel has; owner M */
+	_Atomic(uint32_t) idlewait; /* in a kernel wait on g0 with no lock held: signals may be routed */
+	struct note park;
+	struct g *lockedg;  /* runs only this G */
+	struct m *schedlink; /* sched.midle; sched.lock */
+	struct m *alllink;   /* sched.allm, written once */
+	uint32_t fastrand;
+	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
+	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
+};
+
+#define GMP_MAXPROCS 256  /* as many as a sane machine has; larger values of GOMAXPROCS are refused */
+#define GMP_MAXM 10000	  /* Go: sched.maxmcount */
+#define GMP_MASKS 64	  /* distinct signal masks kept apart; further ones count as "admits all" */
+
+struct sched {
+	/* set once at boot */
+	int gomaxprocs;
+	int ncpu;
+	size_t page_size;
+	bool stress;	      /* GMPSHIM_SCHED=random:<seed> */
+	uint64_t stress_seed;
+	struct p *allp[GMP_MAXPROCS];
+	struct m *m0;
+	struct g *maing;
+
+	/* atomics, read everywhere */
+	_Atomic(bool) started __attribute__((aligned(64))); /* sysmon and further Ms exist */
+	_Atomic(int32_t) npidle;
+	_Atomic(int32_t) nmspinning;
+	_Atomic(uint32_t) needspinning;
+	_Atomic(int32_t) runqsize;   /* changed under lock, read without */
+	_Atomic(int64_t) lastpoll;   /* 0 while an M blocks in netpoll */
+	_Atomic(int64_t) poll_until; /* when that M will wake by itself; 0 = never */
+	_Atomic(uint32_t) sysmonwait;
+	_Atomic(uint64_t) goidgen;
+	_Atomic(int32_t) tidgen;
+	_Atomic(int32_t) nlive; /* Gs that have not ended, main included */
+
+	/* lock */
+	struct lock lock __attribute__((aligned(64)));
+	struct m *midle;
+	int nmidle;
+	int mcount;
+	struct p *pidle;
+	struct g *runqhead, *runqtail;
+	struct g *gfree;    /* dead Gs of the default class */
+	uint32_t ngfree;
+
+	struct note sysmonnote;
+	struct m *_Atomic allm; /* list by alllink; push only */
+	struct g *_Atomic allg; /* list by alllink; push only */
+
+	/* distinct signal masks of living Gs: an idle M admits what any of them admits */
+	struct lock sig_lock;
+	struct {
+		gmp_sigset mask;
+		_Atomic(uint32_t) refs;
+	} masks[GMP_MASKS];
+	_Atomic(uint64_t) idlemask; /* what idle Ms block: what every living G blocks */
+
+	_Atomic(uint64_t) stat_created, stat_switches, stat_steals, stat_parks, stat_handoffs, stat_ms;
+};
+
+extern struct sched sched;
+
+/*
+ * What core needs from the libc side. preload sets it before gmp_rt0(); unit tests set their own.
+ * clock_gettime may be called on g0; everything else runs on a G or a foreign thread.
+ */
+struct gmp_host {
+	int (*clock_gettime)(int clockid, int64_t ret_ts[2]); /* vdso; 0 or an error */
+	int (*start_sysmon)(void *(*fn)(void *)); /* one real pthread, all signals blocked; 0 or errno */
+	void *(*allocate_tls)(void *tcb);	  /* _dl_allocate_tls: TLS block below tcb; NULL = no memory */
+	void (*init_tcb)(struct g *gp, bool first); /* fill or renew the TCB of gp before it runs */
+	void (*link_tcb)(struct g *gp);		  /* put a new TCB on libc's list, once */
+	/* Signals left for gp: deliver what it admits. Runs on gp with inshim == 0. */
+	void (*run_deferred)(struct g *gp);
+	/* Route the signal in mp->sigslot; on g0, no lock held. */
+	void (*route_slot)(struct m *mp);
+	/* stop for ever the whole process when the last G ends */
+	void (*last_exit)(void);
+	size_t tls_size;  /* static TLS with TCB, from _dl_get_tls_static_info */
+	size_t tls_align;
+	size_t tcb_size;  /* bytes of it above the thread pointer: sizeof(struct pthread) */
+	ptrdiff_t shim_tls_offset; /* &gmp_tls - thread pointer */
+};
+
+extern struct gmp_host gmp_host;
+
+static inline struct g *getg(void)
+{
+	return gmp_tls.g;
+}
+
+/* --- critical sections of the shim, see struct gmp_tls --- */
+static inline void gmp_enter(void)
+{
+	gmp_tls.inshim++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+void gmp_leave_slow(void);
+
+static inline void gmp_leave(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (--gmp_tls.inshim == 0 && unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
+		gmp_leave_slow();
+}
+
+/* Leave without running what was put off: the caller does it, or a caller above it. */
+static inline void gmp_leave_quiet(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	gmp_tls.inshim--;
+}
+
+/* --- time.c --- */
+int64_t gmp_nanotime(void); /* CLOCK_MONOTONIC in nanoseconds; never 0 */
+
+/* --- sched.c: names as in Go's proc.go --- */
+void gmp_schedinit(int gomaxprocs);
+void gmp_mstart(void *mp) __attribute__((noreturn));
+int gmp_main_started(void);	/* sysmon, and Ms on demand from here on; on a G, idempotent; 0 or errno */
+void gmp_ready(struct g *gp);	 /* WAITING -> RUNNABLE; from any thread, inside gmp_enter() */
+void gmp_newproc(struct g *gp);	 /* first ready of a new G */
+void gmp_gosched(void);		 /* let others run: to the global queue's tail */
+void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
+void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run something else until resumed */
+void gmp_entersyscall(void);
+void gmp_exitsyscall(void);
+void gmp_wakep(void);
+void gmp_handoffp(struct p *pp);
+void gmp_startm(struct p *pp, bool spinning);
+void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes no P */
+void gmp_lock_os_thread(void);	 /* nestable; Go's LockOSThread for the calling G */
+void gmp_unlock_os_thread(void);
+int gmp_gomaxprocs(void);
+bool gmp_exitsyscall_stale(struct g *gp);
+uint32_t gmp_fastrand(void);
+void gmp_fork_child(void); /* rebuild everything around the calling G, the only thread */
+void gmp_set_kmask(struct m *mp, gmp_sigset mask);
+
+/* --- runq.c --- */
+void gmp_runqput(struct p *pp, struct g *gp, bool next);
+struct g *gmp_runqget(struct p *pp, bool *ret_inherit);
+bool gmp_runqempty(struct p *pp);
+struct g *gmp_runqsteal(struct p *pp, struct p *victim, bool steal_next);
+void gmp_runqput_batch(struct p *pp, struct g *list, int n);
+void gmp_globrunqput_locked(struct g *gp);
+void gmp_globrunqput_batch_locked(struct g *head, struct g *tail, int n);
+struct g *gmp_globrunqget_locked(struct p *pp, int max);
+
+/* --- park.c --- */
+uint64_t gmp_park_prepare(struct parker *pk);
+enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t deadline, const char *why);
+void gmp_park_abort(struct parker *pk, uint64_t ticket); /* after prepare: do not wait */
+bool gmp_wake(struct parker *pk, uint64_t ticket, enum park_result why); /* false: somebody else won */
+int gmp_wake_claim(struct parker *pk, uint64_t ticket, enum park_result why); /* 0 lost, 1 won, 2 ready gp */
+struct parker *gmp_my_parker(struct parker *foreign); /* the G's own, or *foreign where there is none */
+bool gmp_interrupt(struct g *gp); /* end whatever park gp is in with PARK_INTR */
+int gmp_sleep_until(int64_t deadline); /* 0 or -EINTR */
+
+/* --- timer.c --- */
+void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket);
+void gmp_timer_del(struct g *gp);
+int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list); /* next deadline or 0 */
+int64_t gmp_timers_next(int64_t poll_until);			     /* over all Ps; 0 = none */
+
+/* --- stack.c, tcb.c --- */
+struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err);
+void gmp_gfree(struct g *gp);
+size_t gmp_stacksize(const struct g *gp); /* as asked for, rounded to pages */
+void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */
+void gmp_stack_fork_child(void);
+struct g *gmp_g_of_tcb(const void *tcb);
+
+/* --- sysmon.c --- */
+void *gmp_sysmon(void *);
+
+/* --- mem.c --- */
+void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */
+void *gmp_mmap(size_t size);			      /* NULL on failure */
+void gmp_munmap(void *p, size_t size);

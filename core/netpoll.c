@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: MIT
+/*
+ * See netpoll.h. Locks: a pollDesc's own lock for its queue and bits; init_lock for what is made once. The epoll
+ * set is read by one M at a time in findrunnable (sched.lastpoll) and now and then by sysmon.
+ */
+#include "core/netpoll.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#define CHUNK_BITS 10 /* pollDescs per chunk: 1024 */
+#define NCHUNKS 4096  /* descriptors up to 4 Mi; higher ones block in the kernel */
+#define EVENTS_PER_WAIT 128
+#define SEQ_BITS 16
+#define EVENT_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+
+static struct poll_desc *_Atomic chunks[NCHUNKS];
+static struct poll_desc *free_orphans; /* init_lock */
+static struct lock init_lock;
+static _Atomic(int) epfd = -1, breakfd = -1;
+static _Atomic(uint32_t) break_pending; /* an eventfd write is on its way (Go: netpollWakeSig) */
+static _Atomic(int32_t) nwaiting;	/* queued waiters of all pollDescs */
+static _Atomic(bool) no_pwait2;
+
+/* A number at the top of the descriptor range, so that the program's own numbers do not shift. */
+static int to_top(int fd)
+{
+	struct rlimit64 {
+		uint64_t cur, max;
+	} lim = {1024, 1024};
+	int top;
+
+	if (fd < 0)
+		return fd;
+	sys4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim);
+	for (uint64_t back = 8; back <= 64; back *= 2) {
+		if (lim.cur <= back)
+			break;
+		top = (int)sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, (lim.cur > INT32_MAX ? 1 << 20 : lim.cur) - back);
+		if (top >= 0) {
+			sys1(__NR_close, fd);
+			return top;
+		}
+	}
+	return fd;
+}
+
+int gmp_netpoll_init(void)
+{
+	int ep, ev, rc = 0;
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 0};
+
+	if (atomic_load_explicit(&epfd, memory_order_acquire) >= 0)
+		return 0;
+	gmp_enter();
+	gmp_lock(&init_lock);
+	if (epfd < 0) {
+		ep = to_top((int)sys1(__NR_epoll_create1, EPOLL_CLOEXEC));
+		ev = ep < 0 ? -1 : to_top((int)sys2(__NR_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+		rc = ep < 0 ? ep : ev < 0 ? ev : (int)sys4(__NR_epoll_ctl, ep, EPOLL_CTL_ADD, ev, &e);
+		if (rc < 0) {
+			if (ep >= 0)
+				sys1(__NR_close, ep);
+			if (ev >= 0)
+				sys1(__NR_close, ev);
+		} else {
+			breakfd = ev;
+			atomic_store_explicit(&epfd, ep, memory_order_release); /* pairs with the load above */
+		}
+	}
+	gmp_unlock(&init_lock);
+	gmp_leave();
+	return rc;
+}
+
+bool gmp_netpoll_inited(void)
+{
+	return atomic_load_explicit(&epfd, memory_order_acquire) >= 0;
+}
+
+bool gmp_netpoll_ours(int fd)
+{
+	return fd >= 0 && (fd == atomic_load_explicit(&epfd, memory_order_relaxed) ||
+			   fd == atomic_load_explicit(&breakfd, memory_order_relaxed));
+}
+
+bool gmp_netpoll_any_waiters(void)
+{
+	return atomic_load(&nwaiting) > 0; /* seq_cst: after dropping the P in findrunnable */
+}
+
+struct poll_desc *gmp_pd(int fd, bool create)
+{
+	uint32_t c = (uint32_t)fd >> CHUNK_BITS;
+	struct poll_desc *chunk, *made;
+
+	if (fd < 0 || c >= NCHUNKS)
+		return NULL;
+	chunk = atomic_load_explicit(&chunks[c], memory_order_acquire);
+	if (unlikely(chunk == NULL)) {
+		size_t size = sizeof(*chunk) << CHUNK_BITS;
+
+		if (!create || (made = gmp_mmap(size)) == NULL)
+			return NULL;
+		for (uint32_t i = 0; i < 1u << CHUNK_BITS; i++)
+			made[i].fd = (int)(c << CHUNK_BITS | i);
+		/* release: fd numbers are set; the loser of the race gives its chunk back */
+		if (atomic_compare_exchange_strong_explicit(&chunks[c], &chunk, made, memory_order_acq_rel,
+							     memory_order_acquire))
+			chunk = made;
+		else
+			gmp_munmap(made, size);
+	}
+	return &chunk[fd & ((1 << CHUNK_BITS) - 1)];
+}
+
+/* pd->lock held. 0 or -errno. */
+static int pd_register(struct poll_desc *pd)
+{
+	struct epoll_event e = {.events = EVENT_MASK};
+	int rc;
+
+	if (pd->registered)
+		return pd->registered > 0 ? 0 : -EPERM;
+	rc = gmp_netpoll_init();
+	if (rc < 0)
+		return rc;
+	e.data.u64 = (uint64_t)(uintptr_t)pd | (uint64_t)(pd->seq & ((1 << SEQ_BITS) - 1)) << (64 - SEQ_BITS);
+	rc = (int)sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_ADD, pd->fd, &e);
+	if (rc == -EEXIST) /* a number that was closed and reopened behind our back with the same file */
+		rc = (int)sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_MOD, pd->fd, &e);
+	if (rc == 0)
+		pd->registered = 1;
+	else if (rc == -EPERM)
+		pd->registered = -1;
+	return rc;
+}
+
+static void enqueue_locked(struct poll_desc *pd, struct poll_waiter *w)
+{
+	atomic_store_explicit(&w->pd, pd, memory_order_relaxed); /* under pd->lock */
+	w->queued = true;
+	w->next = NULL;
+	w->prev = pd->tail;
+	if (pd->tail != NULL)
+		pd->tail->next = w;
+	else
+		pd->head = w;
+	pd->tail = w;
+	atomic_fetch_add_explicit(&pd->nwaiters, 1, memory_order_relaxed); /* hint */
+	atomic_fetch_add_explicit(&nwaiting, 1, memory_order_relaxed);	   /* before the park's CAS */
+}
+
+static void dequeue_locked(struct poll_desc *pd, struct poll_waiter *w)
+{
+	if (w->prev != NULL)
+		w->prev->next = w->next;
+	else
+		pd->head = w->next;
+	if (w->next != NULL)
+		w->next->prev = w->prev;
+	else
+		pd->tail = w->prev;
+	w->queued = false;
+	atomic_fetch_sub_explicit(&pd->nwaiters, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&nwaiting, 1, memory_order_relaxed);
+}
+
+/* Take w off whatever pollDesc it is on (it may be moved to an orphan meanwhile); returns that one, locked. */
+static struct poll_desc *lock_waiter(struct poll_waiter *w)
+{
+	for (;;) {
+		struct poll_desc *pd = atomic_load_explicit(&w->pd, memory_order_relaxed); /* rechecked */
+
+		gmp_lock(&pd->lock);
+		if (atomic_load_explicit(&w->pd, memory_order_relaxed) == pd) {
+			if (w->queued)
+				dequeue_locked(pd, w);
+			return pd;
+		}
+		gmp_unlock(&pd->lock);
+	}
+}
+
+/*
+ * pd->lock held. Wake who waits for `mode`: all shared waiters and, per direction, the first exclusive one. What no
+ * exclusive waiter took stays as a ready bit. Gs to make runnable are put on *list.
+ */
+static void wake_locked(struct poll_desc *pd, uint32_t mode, struct g ***tail)
+{
+	uint32_t left = mode;
+	struct poll_waiter *w, *next;
+
+	for (w = pd->head; w != NULL; w = next) {
+		struct g *gp = w->pk->gp;
+		uint32_t hit = w->mode & (PD_READ | PD_WRITE | PD_PRI);
+		bool shared = w->mode & PD_SHARED;
+		int won;
+
+		next = w->next;
+		if (!(hit & (shared ? mode : left)))
+			continue;
+		dequeue_locked(pd, w);
+		/* From a successful claim on, w belongs to its owner again, who locks pd before it uses w. */
+		won = gmp_wake_claim(w->pk, w->ticket, PARK_READY);
+		if (won == 0)
+			continue;
+		if (!shared)
+			left &= ~hit;
+		if (won == 2) {
+			gp->schedlink = NULL;
+			**tail = gp;
+			*tail = &gp->schedlink;
+		}
+	}
+	pd->ready |= (uint8_t)left;
+}
+
+static void wake_now(struct poll_desc *pd, uint32_t mode)
+{
+	struct g *list = NULL, **tail = &list;
+
+	gmp_lock(&pd->lock);
+	wake_locked(pd, mode, &tail);
+	gmp_unlock(&pd->lock);
+	while (list != NULL) {
+		struct g *gp = list;
+		list = gp->schedlink;
+		gmp_ready(gp);
+	}
+}
+
+void gmp_netpoll_begin(struct poll_ref *r, int fd)
+{
+	r->fd = fd;
+	r->pd = gmp_pd(fd, true);
+	r->seq = r->pd != NULL ? r->pd->seq : 0;
+}
+
+int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const char *why)
+{
+	struct poll_desc *pd = r->pd, *now;
+	struct poll_waiter w = {.mode = mode};
+	int rc;
+
+	if (pd == NULL)
+		return -ENOMEM;
+	gmp_enter();
+	gmp_lock(&pd->lock);
+	if (pd->seq != r->seq) {
+		rc = -EBADF;
+		goto unlock;
+	}
+	rc = pd_register(pd);
+	if (rc < 0)
+		goto unlock;
+	if (pd->ready & mode) {
+		pd->ready &= (uint8_t)~mode;
+		rc = PARK_READY;
+		goto unlock;
+	}
+	w.pk = gmp_my_parker(NULL);
+	w.ticket = gmp_park_prepare(w.pk);
+	enqueue_locked(pd, &w);
+	gmp_unlock(&pd->lock);
+	rc = (int)gmp_park_commit(w.pk, w.ticket, deadline, why);
+	now = lock_waiter(&w);
+	if (now != pd) { /* closed meanwhile: go on with the orphan, which counts this G */
+		r->pd = now;
+		r->fd = now->fd;
+		r->seq = now->seq;
+	}
+	pd = now;
+	/* A signal handler may run before the next try and never come back (longjmp): leave word for others. */
+	if (rc == PARK_READY && unlikely(gmp_tls.deferred))
+		pd->ready |= (uint8_t)mode;
+unlock:
+	gmp_unlock(&pd->lock);
+	gmp_leave();
+	return rc;
+}
+
+void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
+{
+	struct poll_desc *pd = r->pd;
+
+	if (pd == NULL)
+		return;
+	/* relaxed hint: a waiter that queues later has failed its own try after ours succeeded */
+	if (ok && unlikely(atomic_load_explicit(&pd->nwaiters, memory_order_relaxed) > 0)) {
+		gmp_enter();
+		wake_now(pd, mode);
+		gmp_leave();
+	}
+	if (unlikely(pd->orphan_refs > 0)) {
+		bool last;
+
+		gmp_enter();
+		gmp_lock(&pd->lock);
+		last = --pd->orphan_refs == 0;
+		if (last) {
+			pd->seq++;
+			pd->registered = 0;
+			pd->ready = 0;
+			sys1(__NR_close, pd->fd);
+		}
+		gmp_unlock(&pd->lock);
+		if (last) {
+			gmp_lock(&init_lock);
+			pd->link = free_orphans;
+			free_orphans = pd;
+			gmp_unlock(&init_lock);
+		}
+		gmp_leave();
+		r->pd = NULL;
+	}
+}
+
+int gmp_netpoll_arm(int fd, uint32_t *ret_events)
+{
+	struct poll_desc *pd = gmp_pd(fd, true);
+	int rc;
+
+	if (pd == NULL)
+		return -ENOMEM;
+	gmp_enter();
+	gmp_lock(&pd->lock);
+	rc = pd_register(pd);
+	*ret_events = atomic_load_explicit(&pd->events, memory_order_relaxed);
+	gmp_unlock(&pd->lock);
+	gmp_leave();
+	return rc;
+}
+
+bool gmp_netpoll_enqueue(int fd, struct poll_waiter *w, uint32_t events)
+{
+	struct poll_desc *pd = gmp_pd(fd, true);
+	bool ok;
+
+	gmp_lock(&pd->lock);
+	ok = atomic_load_explicit(&pd->events, memory_order_relaxed) == events && pd->registered > 0;
+	if (ok)
+		enqueue_locked(pd, w);
+	gmp_unlock(&pd->lock);
+	return ok;
+}
+
+void gmp_netpoll_dequeue(struct poll_waiter *w)
+{
+	struct poll_desc *pd = lock_waiter(w);
+
+	gmp_unlock(&pd->lock);
+}
+
+/* pd->lock held: the number means another file from here on */
+static void pd_reset(struct poll_desc *pd)
+{
+	pd->seq++;
+	pd->registered = 0;
+	pd->ready = 0;
+	atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
+	atomic_store_explicit(&pd->kind, PDK_UNKNOWN, memory_order_relaxed);
+	atomic_store_explicit(&pd->nonblock_gen, 0, memory_order_relaxed);
+}
+
+void gmp_netpoll_fresh(int fd)
+{
+	struct poll_desc *pd = gmp_pd(fd, false);
+
+	if (pd == NULL || (!pd->registered && pd->kind == PDK_UNKNOWN && pd->nonblock_gen == 0))
+		return; /* nothing known of it: the creator is the only one who can know the number */
+	gmp_enter();
+	gmp_lock(&pd->lock);
+	pd_reset(pd);
+	gmp_unlock(&pd->lock);
+	gmp_leave();
+}
+
+/* pd->lock held, pd has waiters. NULL: no memory or no descriptor left. */
+static struct poll_desc *new_orphan(struct poll_desc *pd)
+{
+	struct poll_desc *o;
+	int fd = to_top((int)sys3(__NR_fcntl, pd->fd, F_DUPFD_CLOEXEC, 3));
+
+	if (fd < 0)
+		return NULL;
+	gmp_lock(&init_lock);
+	o = free_orphans;
+	if (o != NULL)
+		free_orphans = o->link;
+	gmp_unlock(&init_lock);
+	if (o == NULL) {
+		o = gmp_persistentalloc(sizeof(*o), _Alignof(struct poll_desc));
+		if (o == NULL) {
+			sys1(__NR_close, fd);
+			return NULL;
+		}
+	}
+	o->fd = fd;
+	return o;
+}
+
+void gmp_netpoll_close(int fd)
+{
+	struct poll_desc *pd = gmp_pd(fd, false), *o;
+	struct g *list = NULL, **tail = &list;
+
+	if (pd == NULL)
+		return;
+	gmp_enter();
+	gmp_lock(&pd->lock);
+	/* A poll() on the closed file goes on with its other descriptors, as it does on Linux. */
+	for (struct poll_waiter *w = pd->head, *next; w != NULL; w = next) {
+		next = w->next;
+		if (w->mode & PD_SHARED)
+			dequeue_locked(pd, w);
+	}
+	if (pd->head != NULL) {
+		o = new_orphan(pd);
+		if (o == NULL) {
+			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, &tail); /* they find EBADF */
+		} else {
+			gmp_lock(&o->lock);
+			while (pd->head != NULL) {
+				struct poll_waiter *w = pd->head;
+
+				dequeue_locked(pd, w);
+				enqueue_locked(o, w);
+				o->orphan_refs++;
+			}
+			pd_register(o); /* reports at once what is ready by now */
+			gmp_unlock(&o->lock);
+		}
+	}
+	pd_reset(pd);
+	gmp_unlock(&pd->lock);
+	while (list != NULL) {
+		struct g *gp = list;
+		list = gp->schedlink;
+		gmp_ready(gp);
+	}
+	gmp_leave();
+}
+
+static void handle_event(const struct epoll_event *e, struct g ***tail)
+{
+	struct poll_desc *pd = (struct poll_desc *)(uintptr_t)(e->data.u64 & (UINT64_MAX >> SEQ_BITS));
+	uint32_t mode = 0;
+
+	if (pd == NULL) { /* breakfd */
+		uint64_t n;
+
+		sys3(__NR_read, breakfd, &n, sizeof(n));
+		atomic_store(&break_pending, 0);
+		return;
+	}
+	if (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		mode |= PD_READ;
+	if (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		mode |= PD_WRITE;
+	if (e->events & (EPOLLPRI | EPOLLHUP | EPOLLERR))
+		mode |= PD_PRI;
+	gmp_lock(&pd->lock);
+	if (e->data.u64 >> (64 - SEQ_BITS) == (pd->seq & ((1 << SEQ_BITS) - 1))) {
+		atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
+		wake_locked(pd, mode, tail);
+	}
+	gmp_unlock(&pd->lock);
+}
+
+struct g *gmp_netpoll(int64_t delay)
+{
+	struct epoll_event events[EVENTS_PER_WAIT];
+	struct __kernel_timespec ts = {.tv_sec = delay / NSEC_PER_SEC, .tv_nsec = delay % NSEC_PER_SEC};
+	struct g *list = NULL, **tail = &list;
+	int n;
+
+	if (!gmp_netpoll_inited())
+		return NULL;
+	if (delay == 0 || delay < 0 || no_pwait2) {
+		int64_t ms = delay <= 0 ? (delay < 0 ? -1 : 0) : (delay + 999999) / 1000000;
+
+		n = (int)sys6(__NR_epoll_pwait, epfd, events, EVENTS_PER_WAIT, ms > 1000000 ? 1000000 : ms, NULL, 0);
+	} else {
+		n = (int)sys6(__NR_epoll_pwait2, epfd, events, EVENTS_PER_WAIT, &ts, NULL, 0);
+		if (n == -ENOSYS) { /* before linux 5.11: milliseconds from the next call on */
+			no_pwait2 = true;
+			return NULL;
+		}
+	}
+	for (int i = 0; i < n; i++)
+		handle_event(&events[i], &tail);
+	return list;
+}
+
+void gmp_netpoll_break(void)
+{
+	uint32_t idle = 0;
+	uint64_t one = 1;
+
+	if (gmp_netpoll_inited() && atomic_compare_exchange_strong(&break_pending, &idle, 1))
+		sys3(__NR_write, breakfd, &one, sizeof(one));
+}
+
+/* The parent's epoll set is shared with it: never touch it, only close our descriptors of it. */
+void gmp_netpoll_fork_child(void)
+{
+	if (epfd >= 0) {
+		sys1(__NR_close, epfd);
+		sys1(__NR_close, breakfd);
+	}
+	epfd = breakfd = -1;
+	break_pending = 0;
+	nwaiting = 0;
+	init_lock = (struct lock){0};
+	for (uint32_t c = 0; c < NCHUNKS; c++) {
+		struct poll_desc *chunk = chunks[c];
+
+		for (uint32_t i = 0; chunk != NULL && i < 1u << CHUNK_BITS; i++) {
+			struct poll_desc *pd = &chunk[i];
+
+			if (pd->registered || pd->head != NULL || pd->lock.key != 0) {
+				pd->lock = (struct lock){0};
+				pd->head = pd->tail = NULL;
+				pd->nwaiters = 0;
+				pd_reset(pd);
+			}
+		}
+	}
+}

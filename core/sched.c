@@ -1,0 +1,1047 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The scheduler, after Go's proc.go: its function names, its order, its constants.
+ *
+ * Worker parking. Ready work must find an M, and idle Ms must not spin for ever. An M out of work spins (looks for
+ * work to steal) before it sleeps; at most half of the busy Ps' number spin at once. Two orderings pair up:
+ *
+ *   submit work (run queue, timer, netpoll)  StoreLoad  look whether somebody spins; if not, wake one (wakep)
+ *   stop spinning (nmspinning--)             StoreLoad  look at every source of work once more
+ *
+ * so either the submitter sees no spinner and wakes one, or the spinner sees the work. The last spinner that
+ * finds work wakes the next (resetspinning). needspinning covers work found when there is no idle P.
+ *
+ * Switching. A G that stops running does all its state changes on its own stack, then calls gmp_block_switch,
+ * which goes straight to the next G of the local queue, or to g0, whose loop is schedule(). ctx.running of the
+ * old G falls to 0 only when its registers are saved; whoever resumes it waits for that. g0 may wait (its own
+ * caller is saved); a G on its own stack may not, or two Ms could wait for each other: it goes to g0 instead.
+ *
+ * Rejected: parking always through g0 as Go does (two switches instead of one: 40 ns a park), and
+ * unlocking the wait queue only after the switch (a lock held across stacks).
+ *
+ * Contexts: functions marked g0 run on a g0; the others on a G, inside gmp_enter().
+ */
+#include <errno.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "core/gmp.h"
+#include "core/log.h"
+#include "core/netpoll.h"
+#include "core/sema.h"
+#include "core/tcb.h"
+
+#define G0_STACK ((size_t)64 << 10)
+#define FAST_SWITCHES 8 /* direct switches between two looks at the timers */
+
+struct sched sched;
+struct gmp_host gmp_host;
+__thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+void gmp_mem_fork_child(void);
+
+static struct m m0;
+
+uint32_t gmp_fastrand(void)
+{
+	uint32_t x = gmp_tls.rnd; /* xorshift32; a race with a signal handler only repeats a number */
+
+	if (x == 0)
+		x = (uint32_t)(sched.stress_seed ? sched.stress_seed + (uint64_t)gmp_tls.tid : arch_cycles()) | 1;
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	gmp_tls.rnd = x;
+	return x;
+}
+
+/* --- signal masks --- */
+
+void gmp_set_kmask(struct m *mp, gmp_sigset mask)
+{
+	mask &= SIG_ALL_BUT_NOTIFY;
+	if (mp->kmask == mask)
+		return;
+	sys_sigmask(SIG_SETMASK, &mask, NULL);
+	mp->kmask = mask;
+	atomic_signal_fence(memory_order_seq_cst);
+	/* A signal between the two lines filled the slot and left everything blocked. */
+	if (mp->sigslot != NULL)
+		mp->kmask = SIG_ALL_BUT_NOTIFY;
+}
+
+/* --- idle lists; sched.lock held --- */
+
+static void pidleput(struct p *pp)
+{
+	atomic_store_explicit(&pp->status, P_IDLE, memory_order_relaxed); /* sched.lock */
+	pp->m = NULL;
+	pp->link = sched.pidle;
+	sched.pidle = pp;
+	atomic_fetch_add(&sched.npidle, 1);
+}
+
+static void wake_sysmon(void)
+{
+	/* seq_cst: after the caller's change of npidle or of its P's status; pairs with gmp_sysmon's sleep */
+	if (unlikely(atomic_load(&sched.sysmonwait)) && atomic_exchange(&sched.sysmonwait, 0))
+		gmp_notewakeup(&sched.sysmonnote);
+}
+
+static struct p *pidleget(void)
+{
+	struct p *pp = sched.pidle;
+
+	if (pp != NULL) {
+		sched.pidle = pp->link;
+		atomic_fetch_sub(&sched.npidle, 1);
+		wake_sysmon();
+	}
+	return pp;
+}
+
+static void acquirep(struct m *mp, struct p *pp)
+{
+	pp->m = mp;
+	mp->p = pp;
+	atomic_store_explicit(&pp->status, P_RUNNING, memory_order_release); /* owner fields above, for sysmon */
+}
+
+static struct p *releasep(struct m *mp)
+{
+	struct p *pp = mp->p;
+
+	mp->p = NULL;
+	pp->m = NULL;
+	return pp;
+}
+
+/* --- Ms --- */
+
+/* g0: wait for a P. Idle Ms admit the signals that some G admits, and route them (host.route_slot). */
+static void m_sleep(struct m *mp)
+{
+	gmp_set_kmask(mp, atomic_load_explicit(&sched.idlemask, memory_order_relaxed)); /* a stale one is corrected
+										     by whoever gets the signal */
+	while (atomic_load_explicit(&mp->park.key, memory_order_acquire) == 0) {
+		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */
+		if (mp->sigslot == NULL)
+			sys_futex_wait(&mp->park.key, 0, -1);
+		atomic_store_explicit(&mp->idlewait, 0, memory_order_relaxed);
+		if (mp->sigslot != NULL)
+			gmp_host.route_slot(mp);
+	}
+	gmp_noteclear(&mp->park);
+}
+
+/* g0 */
+static void stopm(struct m *mp)
+{
+	gmp_lock(&sched.lock);
+	mp->schedlink = sched.midle;
+	sched.midle = mp;
+	sched.nmidle++;
+	gmp_unlock(&sched.lock);
+	m_sleep(mp);
+	acquirep(mp, mp->nextp);
+	mp->nextp = NULL;
+}
+
+static void *m_alloc_tls(struct m *mp)
+{
+	/* A g0 runs no libc code: a zeroed block with a self-consistent TCB is enough, and costs no malloc. */
+	size_t size = gmp_host.tls_size + gmp_host.tls_align;
+	char *mem = gmp_persistentalloc(size + 64, 64), *tcb;
+	struct gmp_tls *tls;
+
+	if (mem == NULL)
+		return NULL;
+	tcb = (char *)(((uintptr_t)mem + size - gmp_host.tcb_size) & -(uintptr_t)gmp_host.tls_align);
+	arch_tcb_init(tcb, (const void *)arch_get_tp());
+	tls = (struct gmp_tls *)(tcb + gmp_host.shim_tls_offset);
+	tls->g = &mp->g0;
+	tls->inshim = 1; /* for ever: program code never runs on a g0 */
+	mp->g0.tls = tls;
+	mp->g0.tcb = tcb;
+	return tcb;
+}
+
+static bool m_init(struct m *mp)
+{
+	char *stack = gmp_mmap(G0_STACK);
+
+	if (stack == NULL || m_alloc_tls(mp) == NULL)
+		return false;
+	sys3(__NR_mprotect, stack, sched.page_size, PROT_NONE);
+	mp->g0.kind = GK_G0;
+	mp->g0.m = mp;
+	mp->g0.status = G_RUNNING;
+	mp->g0.stack_lo = stack + sched.page_size;
+	mp->g0.stack_hi = stack + G0_STACK;
+	mp->g0.parker.gp = &mp->g0;
+	arch_ctx_init(&mp->g0.ctx, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, gmp_mstart, mp);
+	return true;
+}
+
+/* A new kernel thread that takes pp. False: the kernel or memory says no; nothing has changed. */
+static bool newm(struct p *pp, bool spinning)
+{
+	static const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND |
+					   CLONE_THREAD | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+	gmp_sigset all = SIG_ALL_BUT_NOTIFY, old;
+	struct m *mp, *head;
+	int tid;
+
+	mp = gmp_persistentalloc(sizeof(*mp), 64);
+	if (mp == NULL || !m_init(mp))
+		return false;
+	gmp_lock(&sched.lock);
+	mp->id = sched.mcount++;
+	gmp_unlock(&sched.lock);
+	if (mp->id >= GMP_MAXM)
+		gmp_throw("thread exhaustion: 10000 kernel threads are blocked; see README, limits");
+	mp->nextp = pp;
+	mp->spinning = spinning;
+	mp->kmask = all;
+	mp->g0.ctx.running = 1;
+	sys_sigmask(SIG_SETMASK, &all, &old);
+	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, gmp_mstart, mp);
+	sys_sigmask(SIG_SETMASK, &old, NULL);
+	if (tid < 0)
+		return false; /* the struct is lost; the limit that caused it keeps that rare */
+	head = atomic_load_explicit(&sched.allm, memory_order_relaxed); /* a start value */
+	do
+		mp->alllink = head;
+	while (!atomic_compare_exchange_weak_explicit(&sched.allm, &head, mp, memory_order_release,
+						      memory_order_relaxed));
+	atomic_fetch_add_explicit(&sched.stat_ms, 1, memory_order_relaxed);
+	return true;
+}
+
+/* Run pp (NULL: an idle one) on some M. spinning: the caller has counted it in nmspinning. Any thread. */
+void gmp_startm(struct p *pp, bool spinning)
+{
+	struct m *mp;
+
+	gmp_lock(&sched.lock);
+	if (pp == NULL)
+		pp = pidleget();
+	if (pp == NULL) {
+		gmp_unlock(&sched.lock);
+		if (spinning)
+			atomic_fetch_sub(&sched.nmspinning, 1);
+		return;
+	}
+	mp = sched.midle;
+	if (mp != NULL) {
+		sched.midle = mp->schedlink;
+		sched.nmidle--;
+	}
+	gmp_unlock(&sched.lock);
+	if (mp != NULL) {
+		mp->spinning = spinning;
+		mp->nextp = pp;
+		gmp_notewakeup(&mp->park);
+		return;
+	}
+	if (newm(pp, spinning))
+		return;
+	/* No kernel thread to be had: the P waits; sysmon tries again while there is work. */
+	if (spinning)
+		atomic_fetch_sub(&sched.nmspinning, 1);
+	gmp_lock(&sched.lock);
+	pidleput(pp);
+	gmp_unlock(&sched.lock);
+}
+
+/* Hand a P that its M leaves behind to another M, or idle it. The caller holds it by nothing but pp. */
+void gmp_handoffp(struct p *pp)
+{
+	int64_t when;
+
+	atomic_fetch_add_explicit(&sched.stat_handoffs, 1, memory_order_relaxed);
+	if (!gmp_runqempty(pp) || atomic_load(&sched.runqsize) != 0) {
+		gmp_startm(pp, false);
+		return;
+	}
+	/* No local work. No spinning and no idle Ps: somebody may need help. */
+	if (atomic_load(&sched.nmspinning) + atomic_load(&sched.npidle) == 0) {
+		int32_t zero = 0;
+
+		if (atomic_compare_exchange_strong(&sched.nmspinning, &zero, 1)) {
+			atomic_store(&sched.needspinning, 0);
+			gmp_startm(pp, true);
+			return;
+		}
+	}
+	gmp_lock(&sched.lock);
+	if (atomic_load(&sched.runqsize) != 0) {
+		gmp_unlock(&sched.lock);
+		gmp_startm(pp, false);
+		return;
+	}
+	/* The last running P, and nobody polls the network: another M must. */
+	if (atomic_load(&sched.npidle) == sched.gomaxprocs - 1 && atomic_load(&sched.lastpoll) != 0) {
+		gmp_unlock(&sched.lock);
+		gmp_startm(pp, false);
+		return;
+	}
+	when = atomic_load(&pp->timer0_when);
+	pidleput(pp);
+	gmp_unlock(&sched.lock);
+	if (when != 0 && atomic_load(&sched.lastpoll) == 0) {
+		int64_t until = atomic_load(&sched.poll_until);
+
+		if (until == 0 || until > when)
+			gmp_netpoll_break();
+	} else if (when != 0) {
+		gmp_wakep();
+	}
+}
+
+/* Somebody submitted work: wake an M to look for it unless one is looking. Any thread. */
+void gmp_wakep(void)
+{
+	int32_t zero = 0;
+
+	if (!atomic_load_explicit(&sched.started, memory_order_relaxed)) /* set before the second G exists */
+		return;
+	/* seq_cst loads: the caller's submit is before them; pairs with findrunnable's recheck */
+	if (atomic_load(&sched.npidle) == 0 || atomic_load(&sched.nmspinning) != 0 ||
+	    !atomic_compare_exchange_strong(&sched.nmspinning, &zero, 1))
+		return;
+	gmp_startm(NULL, true);
+}
+
+/* --- making Gs runnable --- */
+
+/* The P of the calling M, NULL on foreign threads, on sysmon and in system calls. */
+static struct p *curp(void)
+{
+	struct g *gp = getg();
+
+	return gp != NULL && gp->m != NULL ? gp->m->p : NULL;
+}
+
+static void ready(struct g *gp, bool next)
+{
+	struct p *pp = curp();
+
+	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the run queue publishes it */
+	if (likely(pp != NULL)) {
+		gmp_runqput(pp, gp, next);
+		atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
+	} else {
+		gmp_lock(&sched.lock);
+		gmp_globrunqput_locked(gp);
+		gmp_unlock(&sched.lock);
+	}
+	gmp_wakep();
+}
+
+void gmp_ready(struct g *gp)
+{
+	ready(gp, true);
+}
+
+void gmp_newproc(struct g *gp)
+{
+	atomic_fetch_add_explicit(&sched.stat_created, 1, memory_order_relaxed);
+	ready(gp, true);
+}
+
+/* A list linked by schedlink, all WAITING and claimed by the caller. Go's injectglist. */
+void gmp_injectglist(struct g *list)
+{
+	struct p *pp = curp();
+	struct g *tail = list;
+	int n = 1;
+
+	if (list == NULL)
+		return;
+	for (;; tail = tail->schedlink, n++) {
+		atomic_store_explicit(&tail->status, G_RUNNABLE, memory_order_relaxed); /* queue publishes */
+		if (tail->schedlink == NULL)
+			break;
+	}
+	if (pp != NULL && atomic_load(&sched.npidle) == 0) {
+		gmp_runqput_batch(pp, list, n);
+		return;
+	}
+	gmp_lock(&sched.lock);
+	gmp_globrunqput_batch_locked(list, tail, n);
+	gmp_unlock(&sched.lock);
+	for (; n > 0 && atomic_load(&sched.npidle) > 0; n--) {
+		if (!sched.started)
+			break;
+		gmp_startm(NULL, false);
+	}
+}
+
+/* --- switching --- */
+
+static void prepare_run(struct m *mp, struct g *gp, bool inherit)
+{
+	struct p *pp = mp->p;
+
+	atomic_store_explicit(&gp->ctx.running, 1, memory_order_relaxed); /* we own gp */
+	gp->m = mp;
+	mp->curg = gp;
+	atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner */
+	if (!inherit) {
+		/* relaxed, single writer: sysmon only compares it with an older value */
+		atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed);
+		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
+	}
+	if (unlikely(gp->sigmask != mp->kmask))
+		gmp_set_kmask(mp, gp->sigmask);
+	if (unlikely(gp->altstack.sp != mp->altstack.sp)) {
+		/* SS_DISABLE where the G has none; EPERM cannot be: no handler's frame is below us on this M */
+		struct gmp_altstack ss = gp->altstack;
+
+		if (ss.sp == NULL)
+			ss.flags = 2; /* SS_DISABLE */
+		sys2(__NR_sigaltstack, &ss, NULL);
+		mp->altstack = gp->altstack;
+	}
+}
+
+/* On the stack of a G that was just resumed: a signal that came in the middle of the switch is its business too. */
+static void resumed(struct g *gp)
+{
+	if (unlikely(gp->m->sigslot != NULL))
+		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
+}
+
+/* g0. Returns when some G comes back to g0. */
+static void execute(struct m *mp, struct g *gp, bool inherit)
+{
+	/* acquire: pairs with arch_switch's release of the stack gp was last seen on */
+	for (int i = 0; atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0; i++) {
+		arch_pause();
+		if (i > 200)
+			sys_yield(); /* its M was descheduled between publishing gp and leaving its stack */
+	}
+	prepare_run(mp, gp, inherit);
+	arch_switch(&mp->g0.ctx, &gp->ctx);
+}
+
+/*
+ * On gp's stack, inside gmp_enter(): gp is WAITING, queued or DEAD; run something else. Returns when gp is resumed,
+ * on any M.
+ */
+void gmp_block_switch(struct g *gp)
+{
+	struct m *mp = gp->m;
+	struct p *pp = mp->p;
+	struct g *next;
+	bool inherit;
+
+	if (likely(pp != NULL && mp->lockedg == NULL && !sched.stress &&
+		   !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
+		   ++pp->fasttick % FAST_SWITCHES != 0)) {
+		next = gmp_runqget(pp, &inherit);
+		if (next != NULL) {
+			/* acquire: pairs with arch_switch, as in execute() */
+			if (likely(next != gp && next->lockedm == NULL &&
+				   atomic_load_explicit(&next->ctx.running, memory_order_acquire) == 0)) {
+				prepare_run(mp, next, inherit);
+				arch_switch(&gp->ctx, &next->ctx);
+				resumed(gp);
+				return;
+			}
+			/* Not at hand: back to the front it came from, for g0 to take. */
+			if (atomic_load_explicit(&pp->runnext, memory_order_relaxed) == NULL)
+				atomic_store_explicit(&pp->runnext, next, memory_order_release);
+			else
+				gmp_runqput(pp, next, false);
+		}
+	}
+	mp->curg = NULL;
+	atomic_store_explicit(&mp->g0.ctx.running, 1, memory_order_relaxed); /* own M only */
+	arch_switch(&gp->ctx, &mp->g0.ctx);
+	resumed(gp);
+}
+
+void gmp_gosched(void)
+{
+	struct g *gp = getg();
+
+	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
+	gmp_lock(&sched.lock);
+	gmp_globrunqput_locked(gp);
+	gmp_unlock(&sched.lock);
+	gmp_block_switch(gp);
+}
+
+void gmp_goexit(void)
+{
+	struct g *gp = getg();
+
+	gmp_block_switch(gp);
+	gmp_throw("a dead G was resumed");
+}
+
+/* --- finding work; g0 --- */
+
+static struct g *globrunqget(struct p *pp, int max)
+{
+	struct g *gp;
+
+	gmp_lock(&sched.lock);
+	gp = gmp_globrunqget_locked(pp, max);
+	gmp_unlock(&sched.lock);
+	return gp;
+}
+
+/* Make runnable what is due on a P's heap, on the caller's queue. True when something was. */
+static bool fire_timers(struct m *mp, struct p *whose, int64_t *now)
+{
+	struct g *list = NULL;
+	int64_t first = atomic_load_explicit(&whose->timer0_when, memory_order_relaxed); /* hint */
+
+	if (first == 0)
+		return false;
+	if (*now == 0)
+		*now = gmp_nanotime();
+	if (first > *now)
+		return false;
+	gmp_timers_fire(whose, *now, &list);
+	if (list == NULL)
+		return false;
+	while (list != NULL) {
+		struct g *gp = list;
+
+		list = gp->schedlink;
+		atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
+		gmp_runqput(mp->p, gp, false);
+	}
+	atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
+	gmp_wakep();
+	return true;
+}
+
+static uint32_t gcd(uint32_t a, uint32_t b)
+{
+	while (b != 0) {
+		uint32_t t = a % b;
+		a = b;
+		b = t;
+	}
+	return a;
+}
+
+/* Visit all Ps in a random order: start anywhere, step by a number coprime to their count. */
+static struct g *steal_work(struct m *mp, int64_t *now, bool *ret_new_work)
+{
+	struct p *pp = mp->p;
+	uint32_t n = (uint32_t)sched.gomaxprocs;
+
+	for (int pass = 0; pass < 4; pass++) {
+		bool last = pass == 3;
+		uint32_t r = gmp_fastrand(), step = 1 + r / n % n, at = r % n;
+
+		while (gcd(step, n) != 1)
+			step++;
+		for (uint32_t i = 0; i < n; i++, at = (at + step) % n) {
+			struct p *victim = sched.allp[at];
+			struct g *gp;
+
+			if (victim == pp)
+				continue;
+			/* Timers only in the last pass, as runnext: it takes the victim's lock. */
+			if (last && fire_timers(mp, victim, now))
+				*ret_new_work = true;
+			if (*ret_new_work) {
+				bool inherit;
+
+				gp = gmp_runqget(pp, &inherit);
+				if (gp != NULL)
+					return gp;
+			}
+			if (atomic_load_explicit(&victim->status, memory_order_relaxed) != P_IDLE) { /* hint */
+				gp = gmp_runqsteal(pp, victim, last);
+				if (gp != NULL) {
+					atomic_fetch_add_explicit(&sched.stat_steals, 1, memory_order_relaxed);
+					return gp;
+				}
+			}
+		}
+	}
+	return NULL;
+}
+
+static void become_spinning(struct m *mp)
+{
+	mp->spinning = true;
+	atomic_fetch_add(&sched.nmspinning, 1);
+	atomic_store(&sched.needspinning, 0);
+}
+
+static struct g *take_list(struct g *list)
+{
+	struct g *gp = list;
+
+	list = gp->schedlink;
+	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
+	gmp_injectglist(list);
+	return gp;
+}
+
+/* g0: the next G to run. Blocks until there is one. mp holds a P on entry and return. */
+static struct g *findrunnable(struct m *mp, bool *ret_inherit)
+{
+	struct g *gp, *list;
+	struct p *pp;
+	int64_t now, poll_until, delay;
+	bool was_spinning, new_work;
+
+top:
+	pp = mp->p;
+	now = 0;
+	*ret_inherit = false;
+	if (mp->sigslot != NULL)
+		gmp_host.route_slot(mp);
+	fire_timers(mp, pp, &now);
+
+	/* Once in 61 ticks look at the global queue first: two Gs that ready each other must not hide it. */
+	if (pp->schedtick % 61 == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
+		gp = globrunqget(pp, 1);
+		if (gp != NULL)
+			return gp;
+	}
+	if (atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+		/* The slice that runnext would inherit is over: to the end of the queue with it. */
+		struct g *next = atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acquire);
+
+		if (next != NULL)
+			gmp_runqput(pp, next, false);
+		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
+	}
+	gp = gmp_runqget(pp, ret_inherit);
+	if (gp != NULL)
+		return gp;
+	if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) != 0) {
+		gp = globrunqget(pp, 0);
+		if (gp != NULL)
+			return gp;
+	}
+	/* Poll the network, without blocking: cheaper than stealing. */
+	if (gmp_netpoll_inited() && gmp_netpoll_any_waiters() && atomic_load(&sched.lastpoll) != 0) {
+		list = gmp_netpoll(0);
+		if (list != NULL)
+			return take_list(list);
+	}
+
+	/* Spin: steal from others; not more spinners than half of the busy Ps. */
+	if (mp->spinning || 2 * atomic_load(&sched.nmspinning) < sched.gomaxprocs - atomic_load(&sched.npidle)) {
+		if (!mp->spinning)
+			become_spinning(mp);
+		new_work = false;
+		gp = steal_work(mp, &now, &new_work);
+		if (gp != NULL)
+			return gp;
+		if (new_work)
+			goto top;
+	}
+
+	/* Nothing to do: give the P back. */
+	gmp_lock(&sched.lock);
+	if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) != 0) {
+		gp = gmp_globrunqget_locked(pp, 0);
+		gmp_unlock(&sched.lock);
+		return gp;
+	}
+	if (!mp->spinning && atomic_load(&sched.needspinning)) {
+		become_spinning(mp);
+		gmp_unlock(&sched.lock);
+		goto top;
+	}
+	releasep(mp);
+	pidleput(pp);
+	gmp_unlock(&sched.lock);
+
+	/*
+	 * Drop the spinning state first, then look at every source of work again: work submitted before nmspinning
+	 * fell relied on this M, work submitted after it calls wakep.
+	 */
+	was_spinning = mp->spinning;
+	if (was_spinning) {
+		bool work = false;
+
+		mp->spinning = false;
+		atomic_fetch_sub(&sched.nmspinning, 1); /* seq_cst; pairs with gmp_wakep */
+		if (atomic_load(&sched.runqsize) != 0)
+			work = true;
+		for (int i = 0; i < sched.gomaxprocs && !work; i++)
+			work = !gmp_runqempty(sched.allp[i]);
+		if (work) {
+			gmp_lock(&sched.lock);
+			pp = pidleget();
+			if (pp == NULL)
+				atomic_store(&sched.needspinning, 1);
+			gmp_unlock(&sched.lock);
+			if (pp != NULL) {
+				acquirep(mp, pp);
+				become_spinning(mp);
+				goto top;
+			}
+		}
+	}
+
+	/* Block in the network until the next timer of any P. */
+	poll_until = gmp_timers_next(0);
+	if ((poll_until != 0 || gmp_netpoll_any_waiters()) && gmp_netpoll_init() == 0 &&
+	    atomic_exchange(&sched.lastpoll, 0) != 0) {
+		atomic_store(&sched.poll_until, poll_until);
+		/* A timer added before the store above did not see poll_until: look again (StoreLoad). */
+		poll_until = gmp_timers_next(0);
+		delay = -1;
+		if (poll_until != 0) {
+			now = gmp_nanotime();
+			delay = poll_until > now ? poll_until - now : 0;
+		}
+		gmp_set_kmask(mp, atomic_load_explicit(&sched.idlemask, memory_order_relaxed));
+		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */
+		list = mp->sigslot == NULL ? gmp_netpoll(delay) : NULL;
+		atomic_store_explicit(&mp->idlewait, 0, memory_order_relaxed);
+		atomic_store(&sched.poll_until, 0);
+		atomic_store(&sched.lastpoll, gmp_nanotime());
+		if (mp->sigslot != NULL)
+			gmp_host.route_slot(mp);
+		gmp_lock(&sched.lock);
+		pp = pidleget();
+		gmp_unlock(&sched.lock);
+		if (pp == NULL) {
+			gmp_injectglist(list);
+		} else {
+			acquirep(mp, pp);
+			if (list != NULL)
+				return take_list(list);
+			if (was_spinning)
+				become_spinning(mp);
+			goto top;
+		}
+	} else if (poll_until != 0) {
+		int64_t until = atomic_load(&sched.poll_until);
+
+		if (until == 0 || until > poll_until)
+			gmp_netpoll_break(); /* the polling M must wake earlier */
+	}
+	stopm(mp);
+	goto top;
+}
+
+static void resetspinning(struct m *mp)
+{
+	mp->spinning = false;
+	atomic_fetch_sub(&sched.nmspinning, 1);
+	gmp_wakep(); /* the last spinner found work: there may be more */
+}
+
+/* g0, mp is locked to mp->lockedg: give the P away and wait until that G may run. */
+static void stoplockedm(struct m *mp)
+{
+	if (mp->p != NULL)
+		gmp_handoffp(releasep(mp));
+	m_sleep(mp);
+	acquirep(mp, mp->nextp);
+	mp->nextp = NULL;
+}
+
+/* g0: gp is locked to another M: give it our P. */
+static void startlockedm(struct m *mp, struct g *gp)
+{
+	struct m *other = gp->lockedm;
+
+	other->nextp = releasep(mp);
+	gmp_notewakeup(&other->park);
+	stopm(mp);
+}
+
+/* g0: one round of the scheduler. */
+static void schedule(struct m *mp)
+{
+	struct g *gp;
+	bool inherit;
+
+	if (mp->lockedg != NULL) {
+		stoplockedm(mp);
+		execute(mp, mp->lockedg, false);
+		return;
+	}
+	if (mp->p == NULL)
+		stopm(mp);
+	for (;;) {
+		gp = findrunnable(mp, &inherit);
+		if (mp->spinning)
+			resetspinning(mp);
+		if (gp->lockedm == NULL)
+			break;
+		startlockedm(mp, gp);
+	}
+	execute(mp, gp, inherit);
+}
+
+void gmp_mstart(void *arg)
+{
+	struct m *mp = arg;
+
+	if (mp->nextp != NULL) { /* a cloned M; m0 was given its P by schedinit */
+		mp->tid = sys_gettid();
+		mp->g0.tls->tid = mp->tid;
+		acquirep(mp, mp->nextp);
+		mp->nextp = NULL;
+	}
+	for (;;)
+		schedule(mp);
+}
+
+/* --- system calls --- */
+
+bool gmp_exitsyscall_stale(struct g *gp)
+{
+	/* A handler left a system call by longjmp: its frame, below ours, is gone. */
+	if (gp->syscall_sp < arch_sp() && gp->syscall_sp >= (uintptr_t)gp->stack_lo &&
+	    arch_sp() < (uintptr_t)gp->stack_hi) {
+		gmp_exitsyscall();
+		return true;
+	}
+	return false;
+}
+
+struct parker *gmp_my_parker(struct parker *foreign)
+{
+	struct g *gp = getg();
+
+	if (gp != NULL && gp->kind != GK_G0 && sched.started) {
+		if (likely(gp->status == G_RUNNING))
+			return &gp->parker;
+		if (gp->status == G_SYSCALL && gmp_exitsyscall_stale(gp))
+			return &gp->parker;
+	}
+	return foreign;
+}
+
+/* The G may block in the kernel from here on; its P may be taken. Keeps errno. On a G with a P. */
+void gmp_entersyscall(void)
+{
+	struct g *gp = getg();
+	struct m *mp;
+	struct p *pp;
+
+	gmp_enter();
+	mp = gp->m;
+	pp = mp->p;
+	gp->syscall_sp = arch_sp();
+	atomic_store_explicit(&gp->status, G_SYSCALL, memory_order_relaxed); /* owner M */
+	mp->oldp = pp;
+	mp->p = NULL;
+	/* release: all that this M did with pp; pairs with the CAS of retake and exitsyscall */
+	atomic_store(&pp->status, P_SYSCALL); /* seq_cst: then look at sysmonwait, pairs with sysmon's sleep */
+	wake_sysmon();
+	gmp_leave();
+}
+
+/* Slow way out: no P. Take an idle one or queue the G and wait. */
+static noinline void exitsyscall_slow(struct g *gp, struct m *mp)
+{
+	struct p *pp;
+
+	gmp_lock(&sched.lock);
+	pp = pidleget();
+	if (pp != NULL) {
+		gmp_unlock(&sched.lock);
+		acquirep(mp, pp);
+		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
+		return;
+	}
+	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
+	gmp_globrunqput_locked(gp);
+	gmp_unlock(&sched.lock);
+	gmp_block_switch(gp); /* this M has no P: it goes to g0 and stops */
+}
+
+void gmp_exitsyscall(void)
+{
+	struct g *gp = getg();
+	struct m *mp = gp->m;
+	uint32_t st = P_SYSCALL;
+	struct p *pp;
+
+	gmp_enter();
+	pp = mp->oldp;
+	mp->oldp = NULL;
+	/* acquire: what a thief did with pp before it gave it back; pairs with retake's CAS */
+	if (likely(pp != NULL && atomic_compare_exchange_strong(&pp->status, &st, P_RUNNING))) {
+		pp->m = mp;
+		mp->p = pp;
+		atomic_store_explicit(&pp->syscalltick, pp->syscalltick + 1, memory_order_relaxed);
+		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
+	} else {
+		exitsyscall_slow(gp, mp);
+	}
+	gmp_leave();
+}
+
+/* --- LockOSThread --- */
+
+void gmp_lock_os_thread(void)
+{
+	struct g *gp = getg();
+
+	gmp_enter();
+	if (gp->lockcnt++ == 0) {
+		gp->lockedm = gp->m;
+		gp->m->lockedg = gp;
+	}
+	gmp_leave();
+}
+
+void gmp_unlock_os_thread(void)
+{
+	struct g *gp = getg();
+
+	gmp_enter();
+	if (--gp->lockcnt == 0) {
+		gp->m->lockedg = NULL;
+		gp->lockedm = NULL;
+	}
+	gmp_leave();
+}
+
+/* --- boot --- */
+
+static void procresize(int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct p *pp = sched.allp[i];
+
+		if (pp == NULL) {
+			pp = gmp_persistentalloc(sizeof(*pp), 64);
+			if (pp == NULL)
+				gmp_throw("out of memory at start");
+			sched.allp[i] = pp;
+		}
+		pp->id = i;
+		if (i > 0)
+			pidleput(pp);
+	}
+	sched.gomaxprocs = n;
+}
+
+int gmp_gomaxprocs(void)
+{
+	return sched.gomaxprocs;
+}
+
+/*
+ * m0 is the calling kernel thread, its stack and TCB become the main G; allp[0] is m0's. host.* and page_size,
+ * ncpu are set. The main G is not yet queued: preload's rt0 does that (Go: newproc(runtime.main)).
+ */
+void gmp_schedinit(int gomaxprocs)
+{
+	struct m *mp = &m0;
+	gmp_sigset mask = 0;
+
+	sched.m0 = mp;
+	sched.mcount = 1;
+	sched.lastpoll = gmp_nanotime();
+	mp->id = 0;
+	mp->tid = sys_gettid();
+	sys_sigmask(SIG_SETMASK, NULL, &mask);
+	mp->kmask = mask & SIG_ALL_BUT_NOTIFY;
+	if (!m_init(mp))
+		gmp_throw("out of memory at start");
+	mp->g0.tls->tid = mp->tid;
+	sched.allm = mp;
+	procresize(gomaxprocs);
+	acquirep(mp, sched.allp[0]);
+}
+
+/* sysmon, and Ms on demand, from here on (Go: mainStarted). On the main G, before any second G. 0 or errno. */
+int gmp_main_started(void)
+{
+	int rc;
+
+	if (atomic_load_explicit(&sched.started, memory_order_acquire))
+		return 0;
+	rc = gmp_host.start_sysmon(gmp_sysmon);
+	if (rc == 0)
+		atomic_store_explicit(&sched.started, true, memory_order_release);
+	return rc;
+}
+
+/*
+ * In a forked child: the calling G, on whatever kernel stack it ran, is all there is. Nothing of the parent's
+ * queues, locks or Ms is trusted. The M it runs on stays the struct of this kernel thread, now as m0.
+ */
+void gmp_fork_child(void)
+{
+	struct g *gp = getg();
+	struct m *mp = gp->m;
+
+	gmp_mem_fork_child();
+	gmp_stack_fork_child();
+	gmp_sema_fork_child();
+	gmp_netpoll_fork_child();
+	sched.started = false;
+	sched.npidle = 0;
+	sched.nmspinning = 0;
+	sched.needspinning = 0;
+	sched.runqsize = 0;
+	sched.lastpoll = gmp_nanotime();
+	sched.poll_until = 0;
+	sched.sysmonwait = 0;
+	sched.sysmonnote = (struct note){0};
+	sched.lock = (struct lock){0};
+	sched.sig_lock = (struct lock){0};
+	sched.midle = NULL;
+	sched.nmidle = 0;
+	sched.mcount = 1;
+	sched.pidle = NULL;
+	sched.runqhead = sched.runqtail = NULL;
+	sched.nlive = 1;
+	sched.m0 = mp;
+	sched.allm = mp;
+	sched.maing = gp;
+	mp->alllink = NULL;
+	mp->schedlink = NULL;
+	mp->tid = sys_gettid();
+	mp->g0.tls->tid = mp->tid;
+	mp->spinning = false;
+	mp->park = (struct note){0};
+	mp->nextp = mp->oldp = NULL;
+	mp->sigslot = NULL;
+	mp->curg = gp;
+	mp->p = NULL;
+	/* g0 was left in schedule() of the parent: a fresh one starts when the G first switches to it */
+	arch_ctx_init(&mp->g0.ctx, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, gmp_mstart, mp);
+	for (int i = 0; i < sched.gomaxprocs; i++) {
+		struct p *pp = sched.allp[i];
+
+		pp->runqhead = pp->runqtail = 0;
+		pp->runnext = NULL;
+		pp->gfree = NULL;
+		pp->ngfree = 0;
+		pp->ntimers = 0;
+		pp->timer0_when = 0;
+		pp->timers_lock = (struct lock){0};
+		pp->preempt = 0;
+		if (i > 0)
+			pidleput(pp);
+	}
+	acquirep(mp, sched.allp[0]);
+	gp->timer.pp = NULL;
+	gp->status = G_RUNNING;
+}
+
+void gmp_leave_slow(void)
+{
+	struct g *gp = getg();
+
+	if (gp != NULL && gp->kind == GK_G0)
+		return;
+	gmp_host.run_deferred(gp);
+}

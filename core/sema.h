@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Wait queues keyed by address (Go's semaRoot, a "parking lot"): the base of mutex, cond, semaphore, rwlock,
+ * barrier, once, join and private futexes. Objects keep glibc's layout and need no word for the queue.
+ *
+ * Waiters of one address are FIFO. All functions run inside gmp_enter(); the queue of an address is protected by
+ * its bucket's lock, rank SEMA.
+ */
+#pragma once
+#include "core/gmp.h"
+
+struct sema_waiter {
+	struct parker *pk;
+	uint64_t ticket;
+	const void *_Atomic addr; /* the key it waits on; requeue changes it under both bucket locks */
+	uint32_t bitset;	  /* futex bitset, or the caller's own class of waiter */
+	bool queued;		  /* bucket lock */
+	struct sema_waiter *next, *prev; /* same address; prev of the first is NULL */
+	struct sema_waiter *tail;	 /* first waiter only */
+	struct sema_waiter *hnext;	 /* first waiter only: next address in the bucket */
+};
+
+struct sema_bucket;
+
+/* Lock the bucket of addr. Reading *addr under it is safe against lost wake-ups when every waker of addr takes it. */
+struct sema_bucket *gmp_sema_lock(const void *addr);
+void gmp_sema_unlock(struct sema_bucket *b);
+
+/* Bucket held: append w, whose parker is prepared, to addr's queue. */
+void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *addr);
+
+/* Commit w's park. Unless the result is PARK_READY, w has been taken off its queue on return. No lock held. */
+enum park_result gmp_sema_wait(struct sema_waiter *w, int64_t deadline, const char *why);
+
+/*
+ * Bucket held: dequeue up to n waiters of addr whose bitset meets `bitset` and claim them with PARK_READY. Gs to be
+ * made runnable are appended to *list, whose tail link is *tail. Returns how many were claimed.
+ */
+int gmp_sema_claim(struct sema_bucket *b, const void *addr, int n, uint32_t bitset, struct g ***tail);
+struct sema_waiter *gmp_sema_first(struct sema_bucket *b, const void *addr); /* bucket held; NULL = none */
+
+/* Make the Gs of a claim list runnable. No lock held. */
+void gmp_sema_ready(struct g *list);
+
+/* Lock, claim, unlock, ready. */
+int gmp_sema_wake(const void *addr, int n, uint32_t bitset);
+
+/*
+ * futex(2) for private words, -errno in the kernel's terms. deadline: monotonic ns or GMP_NO_DEADLINE.
+ * gmp_futex_wait: 0, -EAGAIN, -ETIMEDOUT, -EINTR. The words must be readable: the caller has touched them.
+ */
+int gmp_futex_wait(const uint32_t *addr, uint32_t val, uint32_t bitset, int64_t deadline, const char *why);
+/* cmp == NULL: FUTEX_REQUEUE. Returns woken plus moved, or -EAGAIN. */
+int gmp_futex_requeue(const uint32_t *addr, int nwake, const uint32_t *addr2, int nmove, const uint32_t *cmp,
+		      int *ret_woken);
+
+void gmp_sema_fork_child(void);

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Slots: stack, static TLS block, TCB and struct g of one G, side by side so that a live G touches few pages.
+ *
+ *	slot_lo                                                       slot end
+ *	| guard | stack ...................... | TLS | TCB | struct g |
+ *
+ * Slots of one size come from slabs: one mapping of up to 64 slots, PROT_NONE until used, opened a few slots at a
+ * time from the low end so that a slab is at most two VMAs. Guards are MADV_GUARD_INSTALL (no VMA) or mprotect.
+ * Slabs are never unmapped: a stale struct g stays readable. A dead slot keeps its TCB pages; sysmon gives
+ * the memory of its stack back when it has been idle for a while (gmp_scavenge).
+ *
+ * Dead Gs of the first few classes are kept per P, 2 x GFREE_BATCH at most; the rest is on the class's list.
+ * A dead G may still be on its way off its own stack: whoever takes it waits for ctx.running == 0.
+ */
+#include <sys/mman.h>
+
+#include "core/gmp.h"
+#include "core/tcb.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* linux 6.13 */
+#endif
+
+#define SLAB_SLOTS 64
+#define SLAB_FIRST 8	/* slots of a class's first slab */
+#define SLAB_OPEN 8	/* slots opened by one mprotect */
+#define GFREE_BATCH 32	/* Go: gfput moves 32 of 64 */
+#define SMALL_STACK ((size_t)256 << 10)
+#define SMALL_SLACK ((size_t)16 << 10) /* room for signal frames with vector state on small stacks */
+#define KEEP_TOP ((size_t)8 << 10)     /* what every G touches; not worth giving back */
+#define IDLE_NS (100 * 1000000)	       /* a dead stack is scavenged after this long */
+
+struct stack_class {
+	size_t slot_size, stacksize, guardsize;
+	struct lock lock;
+	struct g *free; /* linked by schedlink */
+	uint32_t nfree;
+	uint32_t ndirty; /* entries of free that may hold memory */
+	int64_t dirty_since;
+	char *slab_next, *slab_open, *slab_end; /* next unused slot; end of the opened part; end of slab */
+	uint32_t slab_slots;
+	struct stack_class *next;
+};
+
+static struct stack_class *_Atomic classes;
+static struct lock classes_lock;
+static struct stack_class *_Atomic hot; /* the class whose dead Gs the Ps keep */
+static _Atomic(int) have_guard = 1;	/* MADV_GUARD_INSTALL works here */
+
+static size_t round_page(size_t n)
+{
+	return (n + sched.page_size - 1) & -sched.page_size;
+}
+
+static bool sys_failed(long rc)
+{
+	return rc < 0 && rc > -4096;
+}
+
+static struct stack_class *find_class(size_t stacksize, size_t guardsize)
+{
+	struct stack_class *sc;
+
+	for (sc = atomic_load_explicit(&classes, memory_order_acquire); sc != NULL; sc = sc->next)
+		if (sc->stacksize == stacksize && sc->guardsize == guardsize)
+			return sc;
+	gmp_lock(&classes_lock);
+	for (sc = classes; sc != NULL; sc = sc->next)
+		if (sc->stacksize == stacksize && sc->guardsize == guardsize)
+			goto out;
+	/* also called with classes_lock held only by thread creators: persistentalloc ranks above it */
+	sc = gmp_persistentalloc(sizeof(*sc), _Alignof(struct stack_class));
+	if (sc == NULL)
+		goto out;
+	sc->stacksize = stacksize;
+	sc->guardsize = guardsize;
+	sc->slot_size = round_page(stacksize + guardsize + sizeof(struct g) +
+				   (stacksize < SMALL_STACK ? gmp_host.tls_size + SMALL_SLACK : 0));
+	sc->slab_slots = SLAB_FIRST;
+	sc->next = classes;
+	atomic_store_explicit(&classes, sc, memory_order_release); /* pairs with the walk above */
+	if (hot == NULL && stacksize != 0)
+		hot = sc;
+out:
+	gmp_unlock(&classes_lock);
+	return sc;
+}
+
+/* sc->lock held. Maps a new slab; shrinks it until it fits. */
+static bool new_slab(struct stack_class *sc)
+{
+	uint32_t n = sc->slab_slots;
+
+	while (n > 1 && sc->slot_size > ((size_t)1 << 30) / n)
+		n /= 2;
+	for (; n > 0; n /= 2) {
+		size_t size = sc->slot_size * n;
+		long p = sys6(__NR_mmap, 0, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+			      -1, 0);
+
+		if (sys_failed(p))
+			continue;
+		/* One touched page must not become a 2 MB page. */
+		sys3(__NR_madvise, p, size, MADV_NOHUGEPAGE);
+		sc->slab_next = sc->slab_open = (char *)p;
+		sc->slab_end = (char *)p + size;
+		if (sc->slab_slots < SLAB_SLOTS)
+			sc->slab_slots *= 2;
+		return true;
+	}
+	return false;
+}
+
+/* sc->lock held. Makes the next slot readable and writable, with its guard. */
+static char *take_slot(struct stack_class *sc)
+{
+	char *slot;
+
+	if (sc->slab_next == sc->slab_end && !new_slab(sc))
+		return NULL;
+	slot = sc->slab_next;
+	if (slot == sc->slab_open) {
+		size_t n = (size_t)(sc->slab_end - slot), batch = SLAB_OPEN * sc->slot_size;
+
+		if (n > batch)
+			n = batch;
+		if (sys_failed(sys3(__NR_mprotect, slot, n, PROT_READ | PROT_WRITE)))
+			return NULL;
+		sc->slab_open = slot + n;
+	}
+	if (sc->guardsize > 0 &&
+	    !(have_guard && sys3(__NR_madvise, slot, sc->guardsize, MADV_GUARD_INSTALL) == 0)) {
+		have_guard = 0;
+		if (sys_failed(sys3(__NR_mprotect, slot, sc->guardsize, PROT_NONE)))
+			return NULL;
+	}
+	sc->slab_next = slot + sc->slot_size;
+	return slot;
+}
+
+static struct g *new_slot(struct stack_class *sc)
+{
+	struct g *gp, *head;
+	char *slot, *end;
+
+	gmp_enter();
+	gmp_lock(&sc->lock);
+	slot = take_slot(sc);
+	gmp_unlock(&sc->lock);
+	gmp_leave();
+	if (slot == NULL)
+		return NULL;
+	end = slot + sc->slot_size;
+	gp = (struct g *)((uintptr_t)(end - sizeof(struct g)) & -(uintptr_t)64);
+	gp->tcb = (char *)(((uintptr_t)gp - gmp_host.tcb_size) & -(uintptr_t)gmp_host.tls_align);
+	gp->stack_lo = slot + sc->guardsize;
+	gp->stack_hi = gp->tcb - (gmp_host.tls_size - gmp_host.tcb_size);
+	gp->guardsize = sc->guardsize;
+	gp->sc = sc;
+	gp->parker.gp = gp;
+	gp->tls = (struct gmp_tls *)(gp->tcb + gmp_host.shim_tls_offset);
+	if (gmp_host.allocate_tls(gp->tcb) == NULL) {
+		gp->slot_dirty = true; /* whole again for the next taker; without TLS yet */
+		gp->tls = NULL;
+		gmp_enter();
+		gmp_lock(&sc->lock);
+		if (sc->slab_next == end)
+			sc->slab_next = slot;
+		gmp_unlock(&sc->lock);
+		gmp_leave();
+		return NULL;
+	}
+	gmp_tcb_birth(gp);
+	head = atomic_load_explicit(&sched.allg, memory_order_relaxed); /* only a start value for the CAS */
+	do
+		gp->alllink = head;
+	while (!atomic_compare_exchange_weak_explicit(&sched.allg, &head, gp, memory_order_release,
+						      memory_order_relaxed));
+	return gp;
+}
+
+/* The caller's P, NULL on g0-less threads and in system calls. Inside gmp_enter(). */
+static struct p *my_p(void)
+{
+	struct g *self = getg();
+
+	return self != NULL && self->m != NULL ? self->m->p : NULL;
+}
+
+static struct g *take_free(struct stack_class *sc)
+{
+	struct g *gp = NULL;
+	struct p *pp;
+
+	gmp_enter();
+	pp = my_p();
+	if (pp != NULL && sc == hot) {
+		if (pp->gfree == NULL && sc->nfree > 0) { /* nfree: a hint, read without the lock */
+			gmp_lock(&sc->lock);
+			for (int i = 0; i < GFREE_BATCH && sc->free != NULL; i++) {
+				gp = sc->free;
+				sc->free = gp->schedlink;
+				sc->nfree--;
+				gp->schedlink = pp->gfree;
+				pp->gfree = gp;
+				pp->ngfree++;
+			}
+			gmp_unlock(&sc->lock);
+		}
+		gp = pp->gfree;
+		if (gp != NULL) {
+			pp->gfree = gp->schedlink;
+			pp->ngfree--;
+		}
+	} else if (sc->nfree > 0) {
+		gmp_lock(&sc->lock);
+		gp = sc->free;
+		if (gp != NULL) {
+			sc->free = gp->schedlink;
+			sc->nfree--;
+		}
+		gmp_unlock(&sc->lock);
+	}
+	gmp_leave();
+	if (gp != NULL) {
+		/* acquire: pairs with the release in arch_switch when its last life left the stack */
+		while (atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0)
+			arch_pause();
+		gmp_tcb_renew(gp);
+	}
+	return gp;
+}
+
+/*
+ * A G with a stack of stacksize bytes (TLS and TCB included, as NPTL counts) above guardsize bytes of guard.
+ * stacksize 0: TCB only, the caller has a stack. NULL with *ret_err = EAGAIN when memory is short.
+ */
+struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
+{
+	struct stack_class *sc = find_class(round_page(stacksize), round_page(guardsize));
+	struct g *gp = NULL;
+
+	if (sc != NULL) {
+		gp = take_free(sc);
+		if (gp == NULL)
+			gp = new_slot(sc);
+	}
+	if (gp == NULL) {
+		*ret_err = 11; /* EAGAIN */
+		return NULL;
+	}
+	gp->user_stack = false;
+	gp->lockcnt = 0;
+	gp->lockedm = NULL;
+	gp->m = NULL;
+	gp->exited = 0;
+	gp->joinstate = 0;
+	gp->result = NULL;
+	gp->sigpending = 0;
+	gp->sigq = NULL;
+	gp->altstack = (struct gmp_altstack){0};
+	gp->cancel_wake = 0;
+	gp->name[0] = '\0';
+	gp->goid = atomic_fetch_add_explicit(&sched.goidgen, 1, memory_order_relaxed) + 1;
+	gmp_tcb_set_tid(gp, gmp_newtid());
+	return gp;
+}
+
+/* The slot of a dead G goes back. May be called by the G itself, inside gmp_enter(), as its last act. */
+void gmp_gfree(struct g *gp)
+{
+	struct stack_class *sc = gp->sc;
+	struct p *pp;
+
+	gmp_enter();
+	atomic_store_explicit(&gp->status, G_DEAD, memory_order_relaxed);
+	gp->slot_dirty = true;
+	pp = my_p();
+	if (pp != NULL && sc == hot) {
+		gp->schedlink = pp->gfree;
+		pp->gfree = gp;
+		if (++pp->ngfree >= 2 * GFREE_BATCH) {
+			gmp_lock(&sc->lock);
+			for (int i = 0; i < GFREE_BATCH; i++) {
+				gp = pp->gfree->schedlink; /* keep the hottest one */
+				pp->gfree->schedlink = gp->schedlink;
+				pp->ngfree--;
+				gp->schedlink = sc->free;
+				sc->free = gp;
+				sc->nfree++;
+				sc->ndirty++;
+			}
+			gmp_unlock(&sc->lock);
+		}
+	} else {
+		gmp_lock(&sc->lock);
+		gp->schedlink = sc->free;
+		sc->free = gp;
+		sc->nfree++;
+		sc->ndirty++;
+		gmp_unlock(&sc->lock);
+	}
+	gmp_leave_quiet();
+}
+
+size_t gmp_stacksize(const struct g *gp)
+{
+	return gp->user_stack ? (size_t)(gp->stack_hi - gp->stack_lo) : gp->sc->stacksize;
+}
+
+/* sysmon: give the stacks of dead Gs back to the kernel, some at a time. */
+void gmp_scavenge(int64_t now)
+{
+	for (struct stack_class *sc = atomic_load_explicit(&classes, memory_order_acquire); sc; sc = sc->next) {
+		struct g *batch[GFREE_BATCH];
+		int n = 0;
+
+		if (sc->ndirty == 0 || sc->stacksize == 0)
+			continue;
+		if (sc->dirty_since == 0) {
+			sc->dirty_since = now;
+			continue;
+		}
+		if (now - sc->dirty_since < IDLE_NS)
+			continue;
+		/* Take a batch off the list, so that nobody reuses a stack while it is being emptied. */
+		gmp_lock(&sc->lock);
+		for (struct g **link = &sc->free; *link != NULL && n < GFREE_BATCH;) {
+			struct g *gp = *link;
+
+			if (!gp->slot_dirty || atomic_load_explicit(&gp->ctx.running, memory_order_acquire)) {
+				link = &gp->schedlink;
+				continue;
+			}
+			*link = gp->schedlink;
+			sc->nfree--;
+			batch[n++] = gp;
+		}
+		gmp_unlock(&sc->lock);
+		for (int i = 0; i < n; i++) {
+			char *lo = batch[i]->tcb - (gmp_host.tls_size - gmp_host.tcb_size) - KEEP_TOP;
+
+			lo = (char *)((uintptr_t)lo & -sched.page_size);
+			if (lo > batch[i]->stack_lo && !batch[i]->user_stack)
+				sys3(__NR_madvise, batch[i]->stack_lo, lo - batch[i]->stack_lo, MADV_DONTNEED);
+			batch[i]->slot_dirty = false;
+		}
+		gmp_lock(&sc->lock);
+		for (int i = 0; i < n; i++) {
+			/* to the cold end would need a tail; the front is as good: they are clean */
+			batch[i]->schedlink = sc->free;
+			sc->free = batch[i];
+			sc->nfree++;
+		}
+		sc->ndirty = n > 0 && sc->ndirty > (uint32_t)n ? sc->ndirty - (uint32_t)n : 0;
+		if (n == 0 || sc->ndirty == 0)
+			sc->dirty_since = 0;
+		gmp_unlock(&sc->lock);
+	}
+}
+
+struct g *gmp_g_of_tcb(const void *tcb)
+{
+	return ((const struct gmp_tls *)((const char *)tcb + gmp_host.shim_tls_offset))->g;
+}
+
+/* The lists may be half changed by a thread that is gone: forget the parent's dead slots. */
+void gmp_stack_fork_child(void)
+{
+	classes_lock = (struct lock){0};
+	for (struct stack_class *sc = classes; sc != NULL; sc = sc->next) {
+		sc->lock = (struct lock){0};
+		sc->free = NULL;
+		sc->nfree = sc->ndirty = 0;
+		sc->dirty_since = 0;
+		/* The parent may have been inside take_slot: start a new slab. */
+		sc->slab_next = sc->slab_open = sc->slab_end = NULL;
+	}
+}

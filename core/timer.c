@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Deadlines. Each P has a 4-ary heap of Gs ordered by timer.when (Go's per-P timers). A G adds and removes
+ * its own timer; whoever fires it (the P's M in schedule, or a stealing M) holds timers_lock. A fired timer
+ * wakes its G by ticket, so one that fires while its G is woken by something else does nothing.
+ */
+#include "core/gmp.h"
+#include "core/log.h"
+
+static void heap_set(struct p *pp, uint32_t i, struct g *gp)
+{
+	pp->timers[i] = gp;
+	gp->timer.index = i;
+}
+
+static void sift_up(struct p *pp, uint32_t i, struct g *gp)
+{
+	while (i > 0) {
+		uint32_t parent = (i - 1) / 4;
+
+		if (pp->timers[parent]->timer.when <= gp->timer.when)
+			break;
+		heap_set(pp, i, pp->timers[parent]);
+		i = parent;
+	}
+	heap_set(pp, i, gp);
+}
+
+static void sift_down(struct p *pp, uint32_t i, struct g *gp)
+{
+	for (;;) {
+		uint32_t first = 4 * i + 1, best;
+
+		if (first >= pp->ntimers)
+			break;
+		best = first;
+		for (uint32_t c = first + 1; c < first + 4 && c < pp->ntimers; c++)
+			if (pp->timers[c]->timer.when < pp->timers[best]->timer.when)
+				best = c;
+		if (pp->timers[best]->timer.when >= gp->timer.when)
+			break;
+		heap_set(pp, i, pp->timers[best]);
+		i = best;
+	}
+	heap_set(pp, i, gp);
+}
+
+/* timers_lock held */
+static void update_timer0(struct p *pp)
+{
+	/* seq_cst: pairs with the reads in gmp_timers_next by an M about to sleep */
+	atomic_store(&pp->timer0_when, pp->ntimers > 0 ? pp->timers[0]->timer.when : 0);
+}
+
+/* timers_lock held */
+static void heap_remove(struct p *pp, struct g *gp)
+{
+	uint32_t i = gp->timer.index;
+	struct g *last = pp->timers[--pp->ntimers];
+
+	if (last != gp) {
+		if (i > 0 && pp->timers[(i - 1) / 4]->timer.when > last->timer.when)
+			sift_up(pp, i, last);
+		else
+			sift_down(pp, i, last);
+	}
+	atomic_store_explicit(&gp->timer.pp, NULL, memory_order_relaxed); /* under timers_lock */
+	if (i == 0)
+		update_timer0(pp);
+}
+
+/* timers_lock held */
+static void heap_grow(struct p *pp)
+{
+	uint32_t cap = pp->timers_cap ? pp->timers_cap * 2 : 512;
+	struct g **heap = gmp_mmap(cap * sizeof(*heap));
+
+	if (heap == NULL)
+		gmp_throw("out of memory for timers: raise the memory limit (RLIMIT_AS, cgroup)");
+	for (uint32_t i = 0; i < pp->ntimers; i++)
+		heap[i] = pp->timers[i];
+	if (pp->timers != NULL)
+		gmp_munmap(pp->timers, pp->timers_cap * sizeof(*heap));
+	pp->timers = heap;
+	pp->timers_cap = cap;
+}
+
+/* gp is the calling G, which holds a P. */
+void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket)
+{
+	struct p *pp = gp->m->p;
+
+	gp->timer.when = when > 0 ? when : 1;
+	gp->timer.ticket = ticket;
+	gmp_lock(&pp->timers_lock);
+	if (pp->ntimers == pp->timers_cap)
+		heap_grow(pp);
+	atomic_store_explicit(&gp->timer.pp, pp, memory_order_relaxed); /* under timers_lock */
+	sift_up(pp, pp->ntimers++, gp);
+	if (gp->timer.index == 0)
+		update_timer0(pp);
+	gmp_unlock(&pp->timers_lock);
+}
+
+/* gp is the calling G. On return no timer of it is in a heap. */
+void gmp_timer_del(struct g *gp)
+{
+	for (;;) {
+		/* relaxed: only this G sets it; once it is NULL no heap refers to the G */
+		struct p *pp = atomic_load_explicit(&gp->timer.pp, memory_order_relaxed);
+
+		if (pp == NULL)
+			return;
+		gmp_lock(&pp->timers_lock);
+		if (atomic_load_explicit(&gp->timer.pp, memory_order_relaxed) == pp) {
+			heap_remove(pp, gp);
+			gmp_unlock(&pp->timers_lock);
+			return;
+		}
+		gmp_unlock(&pp->timers_lock);
+	}
+}
+
+/*
+ * Fire what is due on pp. Gs to make runnable are appended to *list (linked by schedlink). Returns the next
+ * deadline, 0 when there is none. Takes timers_lock.
+ */
+int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)
+{
+	int64_t next = atomic_load_explicit(&pp->timer0_when, memory_order_relaxed); /* a hint; rechecked below */
+
+	if (next == 0 || next > now)
+		return next;
+	gmp_lock(&pp->timers_lock);
+	while (pp->ntimers > 0 && pp->timers[0]->timer.when <= now) {
+		struct g *gp = pp->timers[0];
+		uint64_t ticket = gp->timer.ticket;
+
+		heap_remove(pp, gp);
+		/* gp may have been woken and even have ended since: then its ticket is another */
+		if (gmp_wake_claim(&gp->parker, ticket, PARK_TIMEOUT) == 2) {
+			gp->schedlink = *list;
+			*list = gp;
+		}
+	}
+	next = pp->ntimers > 0 ? pp->timers[0]->timer.when : 0;
+	gmp_unlock(&pp->timers_lock);
+	return next;
+}
+
+/* The earliest deadline of all Ps and poll_until; 0 = none. */
+int64_t gmp_timers_next(int64_t poll_until)
+{
+	int64_t next = poll_until;
+
+	for (int i = 0; i < sched.gomaxprocs; i++) {
+		int64_t w = atomic_load(&sched.allp[i]->timer0_when);
+
+		if (w != 0 && (next == 0 || w < next))
+			next = w;
+	}
+	return next;
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT
+/*
+ * rt0_go: the constructor turns the process's main thread into m0 and the main G, in Go's order: osinit, schedinit
+ * (with procresize), newproc of the main G, mstart; schedule, execute and the switch then return here.
+ * The library is linked -z initfirst, so this runs before any other object's constructor.
+ *
+ * Phases (core/HACKING.md): off -> booted (hooks pass) -> live (first pthread_create; sched.started).
+ */
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "core/log.h"
+#include "core/osinit.h"
+#include "core/tcb.h"
+#include "preload/preload.h"
+#include "preload/resolve.h"
+
+#define SYSMON_STACK ((size_t)256 << 10)
+
+extern void __asan_init(void) __attribute__((weak));
+extern void __tsan_init(void) __attribute__((weak));
+extern void __msan_init(void) __attribute__((weak));
+
+static struct g main_g;
+static bool booted;
+static char **boot_envp;
+static struct note sysmon_up;
+
+const char *gmp_getenv(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (char **e = boot_envp; e != NULL && *e != NULL; e++)
+		if (strncmp(*e, name, n) == 0 && (*e)[n] == '=')
+			return *e + n + 1;
+	return NULL;
+}
+
+static int host_clock(int clockid, int64_t ts[2])
+{
+	return real.clock_gettime(clockid, (struct timespec *)ts);
+}
+
+/* The main program's notes tell a Go binary: its own scheduler would fight with this one. */
+static int find_go_note(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		const char *p = (const char *)(info->dlpi_addr + ph->p_vaddr), *end = p + ph->p_memsz;
+
+		while (ph->p_type == PT_NOTE && p + sizeof(ElfW(Nhdr)) <= end) {
+			const ElfW(Nhdr) *nh = (const void *)p;
+
+			if (nh->n_namesz == 4 && memcmp(p + sizeof(*nh), "Go\0", 4) == 0)
+				*(bool *)arg = true;
+			p += sizeof(*nh) + ((nh->n_namesz + 3) & ~3u) + ((nh->n_descsz + 3) & ~3u);
+		}
+	}
+	return 1; /* the first object is the program */
+}
+
+/* Why threads stay NPTL's in this process; NULL: they need not. */
+static const char *why_not(void)
+{
+	const char *on = gmp_getenv("GMPSHIM");
+	bool go = false;
+
+	if (on != NULL && strcmp(on, "0") == 0)
+		return "GMPSHIM=0";
+	if (getauxval(AT_SECURE))
+		return "the program runs with raised privileges (AT_SECURE)";
+	if (__asan_init || __tsan_init || __msan_init)
+		return "the program is built with a sanitizer";
+	dl_iterate_phdr(find_go_note, &go);
+	if (go)
+		return "this is a Go program, it has the scheduler already";
+	return gmp_layout_init();
+}
+
+static int procs_from_env(const char *env)
+{
+	int n = env != NULL && *env != '\0' ? gmp_parse_procs(env) : 0;
+
+	if (n == 0 && env != NULL && *env != '\0')
+		gmp_log("GOMAXPROCS=%s is not a number from 1 to %d: using %d", env, GMP_MAXPROCS, sched.ncpu);
+	return n > 0 ? n : sched.ncpu;
+}
+
+static void stress_from_env(const char *env)
+{
+	static const char prefix[] = "random";
+	uint64_t seed = 0;
+
+	if (env == NULL)
+		return;
+	if (strncmp(env, prefix, sizeof(prefix) - 1) != 0) {
+		gmp_log("GMPSHIM_SCHED=%s: the only value is random[:seed]; ignored", env);
+		return;
+	}
+	for (const char *s = env + sizeof(prefix) - 1; *s != '\0'; s++)
+		if (*s >= '0' && *s <= '9')
+			seed = seed * 10 + (uint64_t)(*s - '0');
+	if (seed == 0)
+		seed = arch_cycles() & 0xffffff;
+	sched.stress = true;
+	sched.stress_seed = seed;
+	if (gmp_getenv("GMPSHIM_LOG") != NULL)
+		gmp_log("scheduling at random, GMPSHIM_SCHED=random:%lu", (unsigned long)seed);
+}
+
+static void *sysmon_main(void *arg)
+{
+	(void)arg;
+	gmp_layout_from_thread();
+	sys3(__NR_prctl, PR_SET_NAME, "sysmon", 0);
+	gmp_notewakeup(&sysmon_up);
+	return gmp_sysmon(NULL);
+}
+
+/*
+ * The one real pthread: making it takes glibc out of its single-threaded mode for good. On a stack of ours, so
+ * that no stack of glibc's cache is involved, with all signals blocked.
+ */
+static int start_sysmon(void *(*fn)(void *))
+{
+	gmp_sigset all = ~UINT64_C(0), old;
+	pthread_attr_t attr;
+	pthread_t th;
+	char *stack = gmp_mmap(SYSMON_STACK);
+	int rc;
+
+	(void)fn;
+	if (stack == NULL)
+		return EAGAIN;
+	gmp_noteclear(&sysmon_up);
+	real.pthread_attr_init(&attr);
+	real.pthread_attr_setstack(&attr, stack, SYSMON_STACK);
+	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sys_sigmask(SIG_SETMASK, &all, &old);
+	rc = real.pthread_create(&th, &attr, sysmon_main, NULL);
+	sys_sigmask(SIG_SETMASK, &old, NULL);
+	real.pthread_attr_destroy(&attr);
+	if (rc != 0) {
+		gmp_munmap(stack, SYSMON_STACK);
+		return rc;
+	}
+	gmp_notesleep(&sysmon_up, -1);
+	return 0;
+}
+
+static void host_last_exit(void)
+{
+	real.exit(0);
+}
+
+static void init_host(void)
+{
+	gmp_host.clock_gettime = host_clock;
+	gmp_host.start_sysmon = start_sysmon;
+	gmp_host.run_deferred = gmp_run_deferred;
+	gmp_host.route_slot = gmp_route_slot;
+	gmp_host.last_exit = host_last_exit;
+}
+
+/* The running stack and TCB become a G on allp[0]'s queue; m0 enters mstart and finds it there. */
+static void rt0_go(int procs)
+{
+	struct g *gp = &main_g;
+
+	gmp_schedinit(procs);
+	gp->kind = GK_MAIN;
+	gp->tcb = (char *)arch_get_tp();
+	gp->tls = &gmp_tls;
+	gp->tid = sys_gettid();
+	gp->goid = atomic_fetch_add(&sched.goidgen, 1) + 1;
+	gp->parker.gp = gp;
+	gp->stack_lo = (char *)sched.page_size;
+	gp->stack_hi = (char *)UINTPTR_MAX;
+	gp->sigmask = sched.m0->kmask;
+	gp->ctx.tp = arch_get_tp();
+	gp->ctx.running = 1;
+	gp->status = G_RUNNABLE;
+	sched.maing = gp;
+	sched.allg = gp;
+	sched.nlive = 1;
+	gmp_tls.g = gp;
+	gmp_tls.tid = gp->tid;
+	gmp_signal_init();
+	gmp_enter();
+	gmp_runqput(sched.allp[0], gp, true);
+	sched.m0->g0.ctx.running = 1;
+	arch_switch(&gp->ctx, &sched.m0->g0.ctx);
+	gmp_leave();
+	gmp_lock_os_thread(); /* constructors run on m0, until main is entered */
+}
+
+static void __attribute__((constructor)) gmp_boot(int argc, char **argv, char **envp)
+{
+	const char *why, *procs;
+
+	(void)argc;
+	(void)argv;
+	gmp_resolve();
+	if (booted)
+		return;
+	boot_envp = envp;
+	init_host();
+	why = why_not();
+	if (why != NULL) {
+		gmp_log("off, threads stay kernel threads: %s", why);
+		return;
+	}
+	procs = gmp_getenv("GOMAXPROCS");
+	gmp_osinit(getauxval(AT_HWCAP2), getauxval(AT_PAGESZ), procs == NULL || gmp_parse_procs(procs) == 0);
+	stress_from_env(gmp_getenv("GMPSHIM_SCHED"));
+	rt0_go(procs_from_env(procs));
+	booted = true;
+}
+
+/* The first pthread_create. 0; -1: the scheduler is off; else errno, nothing has changed. */
+int gmp_go_live(void)
+{
+	struct g *gp = getg();
+	int rc;
+
+	if (live())
+		return 0;
+	if (!booted || gp == NULL)
+		return -1;
+	/*
+	 * The kernel keeps addresses inside the main thread's TCB for this kernel thread; the main G leaves it soon.
+	 * rseq: the kernel would write CPU numbers there while the G runs elsewhere.
+	 */
+	if (gmp_tcb.rseq != 0) {
+		char *area = gp->tcb + gmp_tcb.rseq;
+
+		sys4(__NR_rseq, area, 32, 1 /* RSEQ_FLAG_UNREGISTER */, 0x53053053);
+		*(int *)(area + 4) = -2; /* RSEQ_CPU_ID_REGISTRATION_FAILED */
+	}
+	sys1(__NR_set_tid_address, &gp->m->tidword);
+	gmp_signal_live();
+	rc = gmp_main_started();
+	return rc;
+}
+
+/* --- main --- */
+
+static int (*program_main)(int, char **, char **);
+
+/*
+ * main runs inside an entry of ours, so that pthread_exit from main unwinds to here and ends the G, not m0. Not
+ * inlined, and main is called from a frame of its own: a forced unwind stops at the frame that registered itself.
+ */
+static noinline int call_main(int argc, char **argv, char **envp)
+{
+	return program_main(argc, argv, envp);
+}
+
+static int main_wrapper(int argc, char **argv, char **envp)
+{
+	__pthread_unwind_buf_t buf;
+	int rc;
+
+	if (booted && getg() != NULL) {
+		gmp_unlock_os_thread();
+		if (gmp_sigsetjmp(buf.__cancel_jmp_buf, 0) != 0)
+			gmp_main_exit(NULL);
+		__pthread_register_cancel(&buf);
+		rc = call_main(argc, argv, envp);
+		__pthread_unregister_cancel(&buf);
+		return rc;
+	}
+	return call_main(argc, argv, envp);
+}
+
+int hook___libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
+			   void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
+{
+	gmp_resolve();
+	program_main = main;
+	return real.__libc_start_main(booted ? main_wrapper : main, argc, argv, init, fini, rtld_fini, stack_end);
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Cancellation on glibc's own flags: pthread_cancel sets CANCELING|CANCELED in the target's TCB, so that libc's own
+ * cancellation points, setcancelstate and testcancel act on it unhooked. Ours is to wake the target: out of a
+ * park (PARK_INTR, then the hook tests), out of a system call and, for asynchronous cancelability, out of its own
+ * code, by SIG_NOTIFY to its M, whose handler unwinds as glibc's does.
+ */
+#include <string.h>
+
+#include "core/tcb.h"
+#include "preload/preload.h"
+
+/* nptl/descr.h, glibc 2.34 to 2.36 */
+#define CANCELSTATE 0x01 /* disabled */
+#define CANCELTYPE 0x02	 /* asynchronous */
+#define CANCELING 0x04
+#define CANCELED 0x08
+#define EXITING 0x10
+#define TERMINATED 0x20
+
+static _Atomic(int) *flags_of(struct g *gp)
+{
+	return (_Atomic(int) *)(gp->tcb + gmp_tcb.cancelhandling);
+}
+
+bool gmp_cancel_pending(struct g *gp)
+{
+	int v = atomic_load(flags_of(gp));
+
+	return (v & (CANCELSTATE | CANCELED | EXITING | TERMINATED)) == CANCELED;
+}
+
+void gmp_testcancel(void)
+{
+	struct g *gp = getg();
+
+	if (gp != NULL && unlikely(gmp_cancel_pending(gp)))
+		real.pthread_testcancel();
+}
+
+int hook_pthread_cancel(pthread_t th)
+{
+	struct g *gp;
+	int v;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_cancel)(th);
+	if (gp->exited)
+		return 0;
+	v = atomic_fetch_or(flags_of(gp), CANCELING | CANCELED); /* seq_cst: then gmp_interrupt; see park.c */
+	if (v & (CANCELSTATE | CANCELED | EXITING))
+		return 0; /* disabled: seen when it is enabled; or asked before */
+	if (gp == getg()) {
+		if (v & CANCELTYPE)
+			real.pthread_testcancel();
+		return 0;
+	}
+	atomic_store(&gp->cancel_wake, 1);
+	gmp_enter();
+	if (!gmp_interrupt(gp)) {
+		struct m *mp = gp->m;
+
+		if (mp != NULL && (gp->status == G_RUNNING || gp->status == G_SYSCALL))
+			sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY);
+	}
+	gmp_leave();
+	return 0;
+}
+
+/* In the handler of SIG_NOTIFY, on a G outside the shim: libc set the asynchronous type around its system call too. */
+void gmp_cancel_async(void *uc)
+{
+	struct g *gp = getg();
+
+	(void)uc;
+	if (!gmp_cancel_pending(gp) || !(atomic_load(flags_of(gp)) & CANCELTYPE))
+		return;
+	if (gp->status == G_SYSCALL)
+		gmp_exitsyscall();
+	hook_pthread_exit(PTHREAD_CANCELED);
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+/* gettid, syscall(2) and dlopen: calls that would show the kernel thread, or pass by the hooks. */
+#include <stdarg.h>
+#include <sys/syscall.h>
+
+#include "core/sema.h"
+#include "preload/preload.h"
+
+pid_t hook_gettid(void)
+{
+	int tid = gmp_tls.tid;
+
+	if (tid == 0 || getg() == NULL)
+		return (pid_t)sys0(__NR_gettid);
+	return tid;
+}
+
+/* A relative or absolute futex timeout as a monotonic deadline; -1: invalid. */
+static int64_t futex_deadline(const struct timespec *ts, bool absolute, clockid_t clock)
+{
+	if (ts == NULL)
+		return GMP_NO_DEADLINE;
+	if (!ts_valid(ts) || ts->tv_sec < 0)
+		return -1;
+	return absolute ? gmp_deadline_abs(clock, ts) : gmp_deadline_rel(ts);
+}
+
+static long futex_wait(uint32_t *addr, uint32_t val, uint32_t bitset, int64_t deadline)
+{
+	struct intr_mark mark = intr_begin();
+	volatile uint32_t touch;
+	int rc;
+
+	if (deadline < 0 || bitset == 0)
+		return -EINVAL;
+	touch = *(volatile uint32_t *)addr; /* a bad address faults here, not under a lock */
+	(void)touch;
+	do {
+		rc = gmp_futex_wait(addr, val, bitset, deadline, "futex");
+		if (rc == -EINTR)
+			gmp_testcancel();
+	} while (rc == -EINTR && !intr_fails(mark, true));
+	return rc;
+}
+
+/* Threads that are no G, and libgomp's inline calls, wait in the kernel: what is not found here may be there. */
+static long futex_wake(uint32_t *addr, int n, uint32_t bitset)
+{
+	int woken;
+	long more = 0;
+
+	if (bitset == 0)
+		return -EINVAL;
+	gmp_enter();
+	woken = gmp_sema_wake(addr, n < 1 ? 1 : n, bitset);
+	gmp_leave();
+	if (woken < n)
+		more = sys6(__NR_futex, addr, FUTEX_WAKE_BITSET_PRIVATE, n - woken, NULL, NULL, bitset);
+	return woken + (more > 0 ? more : 0);
+}
+
+static uint32_t wake_op_new(uint32_t old, uint32_t op)
+{
+	uint32_t arg = op >> 12 & 0xfff;
+
+	if (op >> 28 & FUTEX_OP_OPARG_SHIFT)
+		arg = 1u << (arg & 31);
+	switch (op >> 28 & 7) {
+	case FUTEX_OP_SET:
+		return arg;
+	case FUTEX_OP_ADD:
+		return old + arg;
+	case FUTEX_OP_OR:
+		return old | arg;
+	case FUTEX_OP_ANDN:
+		return old & ~arg;
+	default:
+		return old ^ arg;
+	}
+}
+
+static bool wake_op_cmp(uint32_t old, uint32_t op)
+{
+	int32_t v = (int32_t)old, arg = (int32_t)(op << 20) >> 20;
+
+	switch (op >> 24 & 15) {
+	case FUTEX_OP_CMP_EQ:
+		return v == arg;
+	case FUTEX_OP_CMP_NE:
+		return v != arg;
+	case FUTEX_OP_CMP_LT:
+		return v < arg;
+	case FUTEX_OP_CMP_LE:
+		return v <= arg;
+	case FUTEX_OP_CMP_GT:
+		return v > arg;
+	default:
+		return v >= arg;
+	}
+}
+
+/* futex(2) on private words; everything else is the kernel's. True when handled. */
+static bool private_futex(long a[6], long *ret)
+{
+	uint32_t *addr = (uint32_t *)a[0], *addr2 = (uint32_t *)a[4], val = (uint32_t)a[2], old, cmp;
+	const struct timespec *ts = (const struct timespec *)a[3];
+	int op = (int)a[1], woken;
+	clockid_t clock = op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+
+	if (!(op & FUTEX_PRIVATE_FLAG) || ((uintptr_t)addr & 3))
+		return false;
+	switch (op & FUTEX_CMD_MASK) {
+	case FUTEX_WAIT:
+		*ret = futex_wait(addr, val, UINT32_MAX, futex_deadline(ts, false, CLOCK_MONOTONIC));
+		return true;
+	case FUTEX_WAIT_BITSET:
+		*ret = futex_wait(addr, val, (uint32_t)a[5], futex_deadline(ts, true, clock));
+		return true;
+	case FUTEX_WAKE:
+		*ret = futex_wake(addr, (int)val, UINT32_MAX);
+		return true;
+	case FUTEX_WAKE_BITSET:
+		*ret = futex_wake(addr, (int)val, (uint32_t)a[5]);
+		return true;
+	case FUTEX_REQUEUE:
+	case FUTEX_CMP_REQUEUE:
+		cmp = (uint32_t)a[5];
+		*ret = gmp_futex_requeue(addr, (int)val, addr2, (int)a[3],
+					 (op & FUTEX_CMD_MASK) == FUTEX_REQUEUE ? NULL : &cmp, &woken);
+		return true;
+	case FUTEX_WAKE_OP:
+		old = __atomic_load_n(addr2, __ATOMIC_SEQ_CST);
+		while (!__atomic_compare_exchange_n(addr2, &old, wake_op_new(old, (uint32_t)a[5]), false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			;
+		*ret = futex_wake(addr, (int)val, UINT32_MAX);
+		if (wake_op_cmp(old, (uint32_t)a[5]))
+			*ret += futex_wake(addr2, (int)a[3], UINT32_MAX);
+		return true;
+	}
+	return false;
+}
+
+long hook_syscall(long nr, ...)
+{
+	long a[6], ret;
+	va_list ap;
+
+	va_start(ap, nr);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (nr == SYS_gettid)
+		return hook_gettid();
+	if (!live())
+		return PASS(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (nr == SYS_futex && private_futex(a, &ret))
+		return ret < 0 ? fail((int)-ret) : ret;
+	if (nr == SYS_tgkill)
+		return hook_tgkill((pid_t)a[0], (pid_t)a[1], (int)a[2]);
+	if (nr == SYS_tkill)
+		return hook_tgkill(sys_getpid(), (pid_t)a[0], (int)a[1]);
+	if (nr == SYS_sched_yield)
+		return hook_sched_yield();
+	if (!on_g())
+		return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	gmp_entersyscall();
+	ret = real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	gmp_exitsyscall();
+	return ret;
+}
+
+/*
+ * RTLD_DEEPBIND makes the object reach libc's own functions past the hooks: a wake-up it sends to a futex would not
+ * reach a G. The flag is dropped; symbols it would have found in itself first may come from the program.
+ */
+void *hook_dlopen(const char *file, int flags)
+{
+	return PASS(dlopen)(file, live() ? flags & ~RTLD_DEEPBIND : flags);
+}

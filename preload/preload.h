@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+/* What the files of preload share beside the hooks. */
+#pragma once
+#include "preload/hooks.h"
+
+/* --- boot.c --- */
+const char *gmp_getenv(const char *name); /* at boot only; NULL when unset */
+int gmp_go_live(void);			  /* first pthread_create: 0 or errno */
+
+/* --- layout.c: glibc's struct pthread, checked on the main thread --- */
+/* NULL, or why M:N threads cannot work here (a constant string). */
+const char *gmp_layout_init(void);
+void gmp_layout_from_thread(void); /* on the sysmon thread: what only a real pthread can tell */
+
+/* --- thread.c --- */
+void gmp_main_exit(void *result) __attribute__((noreturn)); /* pthread_exit of the main thread landed */
+struct g *gmp_thread(pthread_t th); /* NULL: not a G */
+void gmp_thread_fork_child(void);
+void gmp_tsd_run_destructors(struct g *gp);
+int gmp_live_count(void);
+
+/* --- signal.c --- */
+void gmp_signal_init(void);	       /* at boot */
+void gmp_signal_live(void);	       /* when threads begin */
+void gmp_signal_new_g(struct g *gp, gmp_sigset mask);
+void gmp_signal_end_g(struct g *gp);
+void gmp_run_deferred(struct g *gp);
+void gmp_route_slot(struct m *mp);
+int gmp_signal_send(struct g *gp, int sig, siginfo_t *info); /* thread-directed */
+void gmp_set_sigmask(gmp_sigset mask); /* the calling thread's; kernel, G and M */
+void gmp_signal_fork_child(void);
+void gmp_kick(struct g *gp); /* make a running or blocked G look at its requests */
+
+/* --- cancel.c --- */
+bool gmp_cancel_pending(struct g *gp);
+void gmp_cancel_async(void *uc);

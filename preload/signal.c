@@ -1,0 +1,983 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Signals. The kernel mask of an M that runs a G is that G's mask (core/sched.c sets it at a switch when two words
+ * differ), so much of signal(7) stays the kernel's work. Ours is to find the right thread and the right moment:
+ *
+ *  - Every handler of the program is installed as on_signal, with the program's flags and mask.
+ *  - A signal for the process goes to the main G if that admits it, as the kernel does with the main thread,
+ *    else to the G that the kernel interrupted. Another G gets it through its queue (gp->sigq).
+ *  - on_signal inside the shim or on a g0 only notes the signal in the M's slot and leaves all signals blocked; the
+ *    hook's exit (gmp_run_deferred) or the scheduler (gmp_route_slot) goes on from there. So one slot is enough.
+ *  - A queued signal is delivered by its G itself: it sends it to its own kernel thread (replay), so that the handler
+ *    has a real frame, and may be left by longjmp like any other.
+ *  - A kick is the same signal number with si_code SI_GMP: it makes the M of a running G look at the G's queue, and
+ *    interrupts a system call with the program's own SA_RESTART. On the wrong G it does nothing.
+ *
+ * Idle Ms block what every G blocks (sched.idlemask, from a small table of distinct masks with counts).
+ */
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "core/log.h"
+#include "preload/preload.h"
+
+#define SI_GMP (-77)	/* no code of the kernel's */
+#define NSIG_MAX 64
+
+struct gmp_sigq {
+	struct gmp_sigq *next;
+	siginfo_t info;
+};
+
+struct sigslot { /* in the M */
+	siginfo_t info;
+};
+
+/* A handler of the program. Two records a signal, so that on_signal never reads one that is being changed. */
+struct action {
+	void *handler;
+	int flags;
+	gmp_sigset mask;
+};
+
+static struct {
+	struct action rec[2];
+	_Atomic(uint32_t) current;
+} actions[NSIG_MAX + 1];
+
+static struct gmp_sigq *free_nodes; /* sched.sig_lock */
+static struct lock action_lock;	    /* rank SIG_ACTION: sigaction against sigaction */
+static siginfo_t slots[GMP_MAXM];   /* by m->id; zero pages until used */
+
+static gmp_sigset to_kernel(const sigset_t *set)
+{
+	gmp_sigset s;
+
+	memcpy(&s, set, sizeof(s));
+	return s & SIG_ALL_BUT_NOTIFY;
+}
+
+static void from_kernel(sigset_t *set, gmp_sigset s)
+{
+	memset(set, 0, sizeof(*set));
+	memcpy(set, &s, sizeof(s));
+}
+
+static struct action action_of(int sig)
+{
+	/* acquire: pairs with the release in set_action */
+	return actions[sig].rec[atomic_load_explicit(&actions[sig].current, memory_order_acquire) & 1];
+}
+
+static bool has_handler(const struct action *a)
+{
+	return a->handler != (void *)SIG_DFL && a->handler != (void *)SIG_IGN;
+}
+
+/* --- distinct masks --- */
+
+/* sched.sig_lock held */
+static void recompute_idlemask(void)
+{
+	gmp_sigset all = SIG_ALL_BUT_NOTIFY;
+
+	for (int i = 0; i < GMP_MASKS; i++)
+		if (atomic_load_explicit(&sched.masks[i].refs, memory_order_relaxed) > 0)
+			all &= sched.masks[i].mask;
+	atomic_store_explicit(&sched.idlemask, all, memory_order_relaxed); /* a hint, see m_sleep */
+}
+
+/* A slot for mask with one more reference. The last slot means "admits everything" when the table is full. */
+static int mask_get(gmp_sigset mask)
+{
+	int slot = -1;
+
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	for (int i = 0; i < GMP_MASKS - 1; i++) {
+		if (sched.masks[i].refs > 0 && sched.masks[i].mask == mask) {
+			slot = i;
+			break;
+		}
+		if (slot < 0 && sched.masks[i].refs == 0)
+			slot = i;
+	}
+	if (slot < 0)
+		slot = GMP_MASKS - 1;
+	if (sched.masks[slot].refs++ == 0) {
+		sched.masks[slot].mask = slot == GMP_MASKS - 1 ? 0 : mask;
+		recompute_idlemask();
+	}
+	gmp_unlock(&sched.sig_lock);
+	gmp_leave();
+	return slot;
+}
+
+static void mask_put(int slot)
+{
+	if (atomic_fetch_sub(&sched.masks[slot].refs, 1) != 1)
+		return;
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	recompute_idlemask();
+	gmp_unlock(&sched.sig_lock);
+	gmp_leave();
+}
+
+void gmp_signal_new_g(struct g *gp, gmp_sigset mask)
+{
+	struct g *self = getg();
+
+	gp->sigmask = mask;
+	/* the creator's own reference keeps its slot alive */
+	if (self != NULL && self->sigmask == mask && sched.masks[self->mask_slot].mask == mask) {
+		gp->mask_slot = self->mask_slot;
+		atomic_fetch_add_explicit(&sched.masks[gp->mask_slot].refs, 1, memory_order_relaxed);
+	} else {
+		gp->mask_slot = mask_get(mask);
+	}
+}
+
+/* The calling thread's mask, in the G, on its M and in the kernel. */
+void gmp_set_sigmask(gmp_sigset mask)
+{
+	struct g *gp = getg();
+
+	mask &= SIG_ALL_BUT_NOTIFY & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP));
+	if (gp == NULL) {
+		sys_sigmask(SIG_SETMASK, &mask, NULL);
+		return;
+	}
+	if (mask != gp->sigmask) {
+		int old = gp->mask_slot;
+
+		gp->mask_slot = mask_get(mask);
+		mask_put(old);
+	}
+	gmp_enter();
+	gp->sigmask = mask;
+	gmp_set_kmask(gp->m, mask);
+	gmp_leave();
+	if (unlikely(atomic_load(&gp->sigpending) & ~mask))
+		gmp_run_deferred(gp);
+}
+
+/* --- queues --- */
+
+/* sched.sig_lock held; NULL: no memory, the signal is lost as when the kernel's queue is full */
+static struct gmp_sigq *node_get(void)
+{
+	struct gmp_sigq *q = free_nodes;
+
+	if (q != NULL)
+		free_nodes = q->next;
+	return q;
+}
+
+/* Take the oldest queued signal of gp that is in set; 0 = none. */
+static int dequeue(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
+{
+	struct gmp_sigq **link, *q;
+	int best = 0;
+	gmp_sigset left = 0;
+
+	if (!(atomic_load(&gp->sigpending) & set))
+		return 0;
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	for (q = gp->sigq; q != NULL; q = q->next)
+		if ((SIG_BIT(q->info.si_signo) & set) && (best == 0 || q->info.si_signo < best))
+			best = q->info.si_signo;
+	for (link = &gp->sigq; best != 0 && *link != NULL; link = &(*link)->next)
+		if ((*link)->info.si_signo == best) {
+			q = *link;
+			*ret_info = q->info;
+			*link = q->next;
+			q->next = free_nodes;
+			free_nodes = q;
+			break;
+		}
+	for (q = gp->sigq; q != NULL; q = q->next)
+		left |= SIG_BIT(q->info.si_signo);
+	atomic_store(&gp->sigpending, left);
+	gmp_unlock(&sched.sig_lock);
+	gmp_leave_quiet();
+	return best;
+}
+
+/* Make a G that is not parked look: its M gets the signal itself, marked as ours. */
+static void kick(struct g *gp, int sig)
+{
+	uint32_t st = atomic_load(&gp->status);
+	struct m *mp = gp->m;
+	siginfo_t info;
+
+	if ((st != G_RUNNING && st != G_SYSCALL) || mp == NULL)
+		return; /* it will look when it is resumed */
+	memset(&info, 0, sizeof(info));
+	info.si_signo = sig;
+	info.si_code = SI_GMP;
+	sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), mp->tid, sig, &info);
+}
+
+/* Queue a signal for gp and see that it notices. Callable from on_signal outside the shim. */
+static void enqueue(struct g *gp, const siginfo_t *info)
+{
+	int sig = info->si_signo;
+	struct gmp_sigq *q, *made = NULL;
+
+	gmp_enter();
+	if (free_nodes == NULL) /* a hint; a second look follows under the lock */
+		made = gmp_persistentalloc(sizeof(*made), _Alignof(struct gmp_sigq));
+	gmp_lock(&sched.sig_lock);
+	if (made != NULL) {
+		made->next = free_nodes;
+		free_nodes = made;
+	}
+	/* a standard signal that is pending already is not queued again */
+	if (sig >= SIGRTMIN || !(atomic_load(&gp->sigpending) & SIG_BIT(sig))) {
+		q = node_get();
+		if (q != NULL) {
+			struct gmp_sigq **link = &gp->sigq;
+
+			q->next = NULL;
+			q->info = *info;
+			while (*link != NULL)
+				link = &(*link)->next;
+			*link = q;
+			atomic_fetch_or(&gp->sigpending, SIG_BIT(sig)); /* seq_cst: then gmp_interrupt; see park.c */
+		}
+	}
+	gmp_unlock(&sched.sig_lock);
+	if (!(gp->sigmask & SIG_BIT(sig)) || gp->waitreason == NULL) {
+		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
+		if (!gmp_interrupt(gp) && gp != getg())
+			kick(gp, sig);
+	} else if (gp->status == G_SYSCALL) {
+		kick(gp, sig); /* blocked, but it may be in sigwait for it */
+	}
+	gmp_leave_quiet();
+}
+
+/* Who gets a signal for the process that interrupted `here` (NULL: a g0). NULL: everybody blocks it. */
+static struct g *choose(int sig, struct g *here)
+{
+	struct g *gp = sched.maing;
+
+	if (gp->status != G_DEAD && !(gp->sigmask & SIG_BIT(sig)))
+		return gp;
+	if (here != NULL)
+		return here; /* the kernel found that it admits the signal */
+	for (gp = atomic_load_explicit(&sched.allg, memory_order_acquire); gp != NULL; gp = gp->alllink)
+		if (gp->status != G_IDLE && gp->status != G_DEAD && !(gp->sigmask & SIG_BIT(sig)))
+			return gp;
+	return NULL;
+}
+
+static bool for_thread(const siginfo_t *info)
+{
+	return info->si_code == SI_TKILL;
+}
+
+static bool synchronous(int sig, const siginfo_t *info)
+{
+	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
+				     sig == SIGTRAP || sig == SIGSYS);
+}
+
+/* --- delivery --- */
+
+static void run_handler(int sig, siginfo_t *info, void *ucv)
+{
+	struct action a = action_of(sig);
+	struct g *gp = getg();
+	ucontext_t *uc = ucv;
+	gmp_sigset before, during, after, saved = 0;
+
+	if (!has_handler(&a))
+		return; /* the program took it back meanwhile */
+	if (a.flags & (int)SA_RESETHAND)
+		hook_signal(sig, SIG_DFL);
+	gmp_tls.sig_count++;
+	if (!(a.flags & SA_RESTART))
+		gmp_tls.sig_norestart++;
+	before = to_kernel(&uc->uc_sigmask);
+	during = before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig));
+	if (gp != NULL && live()) {
+		gmp_enter();
+		saved = gp->sigmask;
+		gp->sigmask = during & SIG_ALL_BUT_NOTIFY;
+		gp->m->kmask = gp->sigmask;
+		gmp_leave_quiet();
+	}
+	if (a.flags & SA_SIGINFO)
+		((void (*)(int, siginfo_t *, void *))a.handler)(sig, info, ucv);
+	else
+		((void (*)(int))a.handler)(sig);
+	if (gp != NULL && live()) {
+		after = to_kernel(&uc->uc_sigmask); /* the handler may have changed it */
+		gmp_enter();
+		gp->sigmask = after == before ? saved : after;
+		gp->m->kmask = after; /* what sigreturn is about to set; perhaps on another M than at the start */
+		gmp_leave_quiet();
+	}
+}
+
+/* In the shim or on a g0: note it, block everything from here on, let the code below go on. */
+static void put_off(struct g *gp, siginfo_t *info, ucontext_t *uc)
+{
+	gmp_sigset all = SIG_ALL_BUT_NOTIFY;
+
+	if (gp != NULL) {
+		struct m *mp = gp->m;
+
+		if (mp->sigslot != NULL) { /* cannot be while all are blocked; the kernel keeps this one */
+			sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), mp->tid, info->si_signo, info);
+		} else {
+			slots[mp->id] = *info;
+			mp->sigslot = &slots[mp->id];
+		}
+		mp->kmask = all;
+	} else {
+		gmp_tls.foreign_mask = to_kernel(&uc->uc_sigmask);
+		sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), info->si_signo, info);
+	}
+	memcpy(&uc->uc_sigmask, &all, sizeof(all));
+	atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
+}
+
+static void on_signal(int sig, siginfo_t *info, void *ucv)
+{
+	struct g *gp = getg(), *target;
+	int err;
+
+	if (!live()) {
+		run_handler(sig, info, ucv);
+		return;
+	}
+	if (!synchronous(sig, info) && (gmp_tls.inshim > 0 || (gp != NULL && gp->kind == GK_G0))) {
+		put_off(gp, info, ucv);
+		return;
+	}
+	err = errno;
+	if (gp != NULL && info->si_code == SI_GMP) {
+		siginfo_t own;
+
+		/* a kick; without an entry it was meant for a G that has left this M */
+		if (dequeue(gp, SIG_BIT(sig), &own) != 0)
+			run_handler(sig, &own, ucv);
+	} else if (synchronous(sig, info) || for_thread(info) || gmp_tls.replay == (uint32_t)sig) {
+		gmp_tls.replay = 0;
+		run_handler(sig, info, ucv);
+	} else {
+		target = choose(sig, gp);
+		if (target == gp || target == NULL)
+			run_handler(sig, info, ucv);
+		else
+			enqueue(target, info);
+	}
+	errno = err;
+}
+
+/* On a g0, no lock held: hand the slot's signal to a G. */
+void gmp_route_slot(struct m *mp)
+{
+	siginfo_t info = *(siginfo_t *)mp->sigslot;
+	struct g *target;
+
+	mp->sigslot = NULL;
+	atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
+	if (info.si_code == SI_GMP)
+		return; /* its G has left, or looks by itself */
+	target = choose(info.si_signo, NULL);
+	/* Everybody blocks it since: it waits for the main thread. */
+	enqueue(target != NULL ? target : sched.maing, &info);
+}
+
+/* At the exit of a hook, with inshim == 0: what was put off. */
+void gmp_run_deferred(struct g *gp)
+{
+	siginfo_t info;
+	int sig, err = errno;
+
+	if (gp == NULL) {
+		atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
+		sys_sigmask(SIG_SETMASK, &gmp_tls.foreign_mask, NULL); /* what waited in the kernel comes now */
+		return;
+	}
+	do {
+		struct m *mp;
+
+		atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed); /* own; the requests are looked at below */
+		gmp_enter();
+		mp = gp->m;
+		if (mp->sigslot != NULL) {
+			struct g *target;
+
+			info = *(siginfo_t *)mp->sigslot;
+			mp->sigslot = NULL;
+			target = for_thread(&info) ? gp : choose(info.si_signo, gp);
+			if (info.si_code != SI_GMP)
+				enqueue(target, &info);
+			if (target == gp) /* enqueue asks its target to look */
+				atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
+		}
+		gmp_set_kmask(mp, gp->sigmask);
+		gmp_leave_quiet();
+		while ((sig = dequeue(gp, ~gp->sigmask, &info)) != 0) {
+			struct action a = action_of(sig);
+
+			if (!has_handler(&a) && a.handler == (void *)SIG_IGN)
+				continue;
+			gmp_tls.replay = (uint32_t)sig;
+			sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), gp->m->tid, sig, &info);
+			gmp_tls.replay = 0;
+		}
+	} while (atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed));
+	errno = err;
+}
+
+void gmp_signal_end_g(struct g *gp)
+{
+	siginfo_t info;
+
+	mask_put(gp->mask_slot);
+	while (dequeue(gp, ~UINT64_C(0), &info) != 0)
+		;
+}
+
+/* --- sigaction and its relatives --- */
+
+static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	struct sigaction k, kold;
+	struct action was;
+	int rc;
+
+	if (sig < 1 || sig > NSIG_MAX || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1)
+		return PASS(sigaction)(sig, act, old);
+	if (sched.maing == NULL) /* the scheduler is off */
+		return PASS(sigaction)(sig, act, old);
+	gmp_enter();
+	gmp_lock(&action_lock);
+	was = action_of(sig);
+	if (act != NULL) {
+		struct action a = {(void *)(uintptr_t)act->sa_handler, act->sa_flags, to_kernel(&act->sa_mask)};
+		uint32_t next = actions[sig].current + 1;
+
+		k = *act;
+		if (has_handler(&a)) {
+			k.sa_sigaction = on_signal;
+			k.sa_flags = (act->sa_flags & ~(int)SA_RESETHAND) | SA_SIGINFO;
+		}
+		/* record first: a signal right after the kernel's change must find it */
+		actions[sig].rec[next & 1] = a;
+		atomic_store_explicit(&actions[sig].current, next, memory_order_release); /* pairs with action_of */
+	}
+	rc = real.sigaction(sig, act != NULL ? &k : NULL, &kold);
+	if (rc == 0 && old != NULL) {
+		*old = kold;
+		if (kold.sa_sigaction == on_signal) {
+			old->sa_handler = (__sighandler_t)(uintptr_t)was.handler;
+			old->sa_flags = was.flags;
+		}
+	}
+	gmp_unlock(&action_lock);
+	gmp_leave();
+	return rc;
+}
+
+int hook_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return set_action(sig, act, old);
+}
+
+static sigset_t interrupting; /* siginterrupt(3): signals whose signal() is without SA_RESTART */
+
+static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
+{
+	struct sigaction act = {.sa_flags = flags}, old;
+
+	if (handler == SIG_ERR || sig < 1 || sig > NSIG_MAX) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	act.sa_handler = handler;
+	return set_action(sig, &act, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+/* BSD semantics, as glibc's default signal(). */
+sighandler_t hook_signal(int sig, sighandler_t handler)
+{
+	bool intr = sig >= 1 && sig <= NSIG_MAX && sigismember(&interrupting, sig) == 1;
+
+	return set_handler(sig, handler, intr ? 0 : SA_RESTART);
+}
+
+sighandler_t hook_bsd_signal(int sig, sighandler_t handler)
+{
+	return hook_signal(sig, handler);
+}
+
+sighandler_t hook_ssignal(int sig, sighandler_t handler)
+{
+	return hook_signal(sig, handler);
+}
+
+sighandler_t hook_sysv_signal(int sig, sighandler_t handler)
+{
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER));
+}
+
+sighandler_t hook___sysv_signal(int sig, sighandler_t handler)
+{
+	return hook_sysv_signal(sig, handler);
+}
+
+int hook_siginterrupt(int sig, int on)
+{
+	struct sigaction act;
+
+	if (set_action(sig, NULL, &act) < 0)
+		return -1;
+	if (on) {
+		sigaddset(&interrupting, sig);
+		act.sa_flags &= ~SA_RESTART;
+	} else {
+		sigdelset(&interrupting, sig);
+		act.sa_flags |= SA_RESTART;
+	}
+	return set_action(sig, &act, NULL);
+}
+
+/* --- masks --- */
+
+static int change_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	struct g *gp = getg();
+	gmp_sigset was, mask;
+
+	if (gp == NULL)
+		sys_sigmask(SIG_SETMASK, NULL, &was);
+	else
+		was = gp->sigmask;
+	if (set != NULL) {
+		mask = to_kernel(set);
+		switch (how) {
+		case SIG_BLOCK:
+			mask |= was;
+			break;
+		case SIG_UNBLOCK:
+			mask = was & ~mask;
+			break;
+		case SIG_SETMASK:
+			break;
+		default:
+			return EINVAL;
+		}
+		if (gp != NULL && live())
+			gmp_set_sigmask(mask);
+		else if (gp != NULL) {
+			gp->sigmask = mask & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP));
+			gp->m->kmask = gp->sigmask;
+			sys_sigmask(SIG_SETMASK, &gp->sigmask, NULL);
+		} else
+			sys_sigmask(SIG_SETMASK, &mask, NULL);
+	}
+	if (old != NULL)
+		from_kernel(old, was);
+	return 0;
+}
+
+int hook_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	if (sched.maing == NULL)
+		return PASS(pthread_sigmask)(how, set, old);
+	return change_mask(how, set, old);
+}
+
+int hook_sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	int rc;
+
+	if (sched.maing == NULL)
+		return PASS(sigprocmask)(how, set, old);
+	rc = change_mask(how, set, old);
+	return rc == 0 ? 0 : fail(rc);
+}
+
+int hook_sigblock(int mask)
+{
+	sigset_t set, old;
+
+	from_kernel(&set, (uint32_t)mask);
+	hook_sigprocmask(SIG_BLOCK, &set, &old);
+	return (int)to_kernel(&old);
+}
+
+int hook_sigsetmask(int mask)
+{
+	sigset_t set, old;
+
+	from_kernel(&set, (uint32_t)mask);
+	hook_sigprocmask(SIG_SETMASK, &set, &old);
+	return (int)to_kernel(&old);
+}
+
+static int change_one(int how, int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	if (sigaddset(&set, sig) < 0)
+		return -1;
+	return hook_sigprocmask(how, &set, NULL);
+}
+
+int hook_sighold(int sig)
+{
+	return change_one(SIG_BLOCK, sig);
+}
+
+int hook_sigrelse(int sig)
+{
+	return change_one(SIG_UNBLOCK, sig);
+}
+
+int hook_sigignore(int sig)
+{
+	return set_handler(sig, SIG_IGN, 0) == SIG_ERR ? -1 : 0;
+}
+
+sighandler_t hook_sigset(int sig, sighandler_t disp)
+{
+	sigset_t set, old;
+	struct sigaction act;
+
+	sigemptyset(&set);
+	if (disp == SIG_ERR || sigaddset(&set, sig) < 0) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	if (disp == SIG_HOLD) {
+		if (hook_sigprocmask(SIG_BLOCK, &set, &old) < 0)
+			return SIG_ERR;
+		if (sigismember(&old, sig))
+			return SIG_HOLD;
+		return set_action(sig, NULL, &act) < 0 ? SIG_ERR : act.sa_handler;
+	}
+	disp = set_handler(sig, disp, 0);
+	if (disp == SIG_ERR || hook_sigprocmask(SIG_UNBLOCK, &set, &old) < 0)
+		return SIG_ERR;
+	return sigismember(&old, sig) ? SIG_HOLD : disp;
+}
+
+int hook_sigpending(sigset_t *set)
+{
+	struct g *gp = getg();
+	int rc = PASS(sigpending)(set);
+
+	if (rc == 0 && gp != NULL)
+		from_kernel(set, to_kernel(set) | (atomic_load(&gp->sigpending) & gp->sigmask));
+	return rc;
+}
+
+int hook_sigaltstack(const stack_t *ss, stack_t *old)
+{
+	struct g *gp = getg();
+	int rc;
+
+	if (gp == NULL)
+		return PASS(sigaltstack)(ss, old);
+	gmp_enter();
+	rc = (int)sys2(__NR_sigaltstack, ss, old);
+	if (rc == 0 && ss != NULL) {
+		gp->altstack = (struct gmp_altstack){ss->ss_flags & SS_DISABLE ? NULL : ss->ss_sp, ss->ss_flags,
+						     ss->ss_size};
+		gp->m->altstack = gp->altstack;
+	}
+	gmp_leave();
+	return rc < 0 ? fail(-rc) : 0;
+}
+
+/* --- waiting for signals: the M waits in the kernel --- */
+
+static int wait_signal(const sigset_t *set, siginfo_t *ret_info, const struct timespec *timeout)
+{
+	struct g *gp = getg();
+	int64_t deadline = timeout != NULL && ts_valid(timeout) ? gmp_deadline_rel(timeout) : GMP_NO_DEADLINE;
+	gmp_sigset want = to_kernel(set);
+	struct timespec left;
+	siginfo_t info;
+
+	for (;;) {
+		int sig = dequeue(gp, want, ret_info), err;
+
+		if (sig != 0)
+			return sig;
+		if (deadline != GMP_NO_DEADLINE) {
+			int64_t ns = deadline - gmp_nanotime();
+
+			left = (struct timespec){ns > 0 ? ns / NSEC_PER_SEC : 0, ns > 0 ? ns % NSEC_PER_SEC : 0};
+		}
+		gmp_entersyscall();
+		sig = real.sigtimedwait(set, &info, deadline != GMP_NO_DEADLINE ? &left : timeout);
+		err = errno;
+		gmp_exitsyscall();
+		if (sig > 0 && info.si_code == SI_GMP)
+			continue; /* a kick: the signal is in the queue */
+		if (sig < 0 && err == EINTR && atomic_load(&gp->sigpending) & want)
+			continue;
+		*ret_info = info;
+		errno = err;
+		return sig;
+	}
+}
+
+int hook_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+	siginfo_t mine;
+	int sig;
+
+	if (!on_g())
+		return PASS(sigtimedwait)(set, info, timeout);
+	gmp_testcancel();
+	sig = wait_signal(set, &mine, timeout);
+	if (sig > 0 && info != NULL)
+		*info = mine;
+	return sig;
+}
+
+int hook_sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+	if (!on_g())
+		return PASS(sigwaitinfo)(set, info);
+	return hook_sigtimedwait(set, info, NULL);
+}
+
+int hook_sigwait(const sigset_t *set, int *ret_sig)
+{
+	siginfo_t info;
+	int sig;
+
+	if (!on_g())
+		return PASS(sigwait)(set, ret_sig);
+	gmp_testcancel();
+	do
+		sig = wait_signal(set, &info, NULL);
+	while (sig < 0 && errno == EINTR);
+	if (sig < 0)
+		return errno;
+	*ret_sig = sig;
+	return 0;
+}
+
+int hook_sigsuspend(const sigset_t *set)
+{
+	struct g *gp = getg();
+	gmp_sigset old;
+	uint32_t count = gmp_tls.sig_count;
+
+	if (!on_g())
+		return PASS(sigsuspend)(set);
+	gmp_testcancel();
+	old = gp->sigmask;
+	while (gmp_tls.sig_count == count) {
+		if (atomic_load(&gp->sigpending) & ~to_kernel(set)) {
+			gmp_set_sigmask(to_kernel(set)); /* delivers */
+			gmp_set_sigmask(old);
+			continue;
+		}
+		/* The G says it admits set's complement, so that the signal is routed here; the kernel swaps masks. */
+		gp->sigmask = to_kernel(set);
+		gmp_entersyscall();
+		real.sigsuspend(set);
+		gp->sigmask = old;
+		gmp_exitsyscall();
+	}
+	return fail(EINTR);
+}
+
+/* --- sending to a thread --- */
+
+/* 0 or an errno. */
+int gmp_signal_send(struct g *gp, int sig, siginfo_t *info)
+{
+	struct action a;
+
+	if (sig < 0 || sig > NSIG_MAX || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1)
+		return EINVAL;
+	if (sig == 0 || gp->exited)
+		return 0; /* glibc 2.34: a thread that has ended but is not joined takes and drops signals */
+	a = action_of(sig);
+	if (!(gp->sigmask & SIG_BIT(sig)) && (!has_handler(&a) || sig == SIGKILL || sig == SIGSTOP)) {
+		/* The default action concerns the whole process: any thread of it will do that admits the signal. */
+		gmp_sigset one = SIG_BIT(sig), old;
+
+		sys_sigmask(SIG_UNBLOCK, &one, &old);
+		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
+		sys_sigmask(SIG_SETMASK, &old, NULL);
+		return 0;
+	}
+	enqueue(gp, info);
+	if (gp == getg() && atomic_load(&gp->sigpending) & ~gp->sigmask)
+		gmp_run_deferred(gp);
+	return 0;
+}
+
+static void fill_info(siginfo_t *info, int sig, int code)
+{
+	memset(info, 0, sizeof(*info));
+	info->si_signo = sig;
+	info->si_code = code;
+	info->si_pid = sys_getpid();
+	info->si_uid = (uid_t)sys0(__NR_getuid);
+}
+
+static int send_tkill(struct g *gp, int sig)
+{
+	siginfo_t info;
+
+	fill_info(&info, sig, SI_TKILL);
+	return gmp_signal_send(gp, sig, &info);
+}
+
+int hook_pthread_kill(pthread_t th, int sig)
+{
+	struct g *gp;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_kill)(th, sig);
+	return send_tkill(gp, sig);
+}
+
+int hook_pthread_sigqueue(pthread_t th, int sig, const union sigval value)
+{
+	struct g *gp;
+	siginfo_t info;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_sigqueue)(th, sig, value);
+	fill_info(&info, sig, SI_QUEUE);
+	info.si_value = value;
+	return gmp_signal_send(gp, sig, &info);
+}
+
+int hook_raise(int sig)
+{
+	struct g *gp = getg();
+	int rc;
+
+	if (!live() || gp == NULL)
+		return PASS(raise)(sig);
+	rc = send_tkill(gp, sig);
+	return rc == 0 ? 0 : fail(rc);
+}
+
+int hook_gsignal(int sig)
+{
+	return hook_raise(sig);
+}
+
+int hook_tgkill(pid_t pid, pid_t tid, int sig)
+{
+	int rc;
+
+	if (live() && pid == sys_getpid())
+		for (struct g *gp = sched.allg; gp != NULL; gp = gp->alllink)
+			if (gp->tid == tid && gp->status != G_IDLE && gp->status != G_DEAD) {
+				rc = send_tkill(gp, sig);
+				return rc == 0 ? 0 : fail(rc);
+			}
+	return PASS(tgkill)(pid, tid, sig);
+}
+
+/* --- jumps that restore a mask inside libc --- */
+
+static void note_mask(const sigset_t *set)
+{
+	struct g *gp = getg();
+
+	if (gp != NULL && live())
+		gmp_set_sigmask(to_kernel(set));
+	else if (gp != NULL)
+		gp->sigmask = gp->m->kmask = to_kernel(set);
+}
+
+static void note_jump(struct __jmp_buf_tag *env)
+{
+	if (env[0].__mask_was_saved)
+		note_mask((sigset_t *)&env[0].__saved_mask);
+}
+
+void hook_siglongjmp(sigjmp_buf env, int val)
+{
+	note_jump(env);
+	PASS(siglongjmp)(env, val);
+	__builtin_unreachable();
+}
+
+void hook_longjmp(struct __jmp_buf_tag env[1], int val)
+{
+	note_jump(env);
+	PASS(longjmp)(env, val);
+	__builtin_unreachable();
+}
+
+void hook__longjmp(struct __jmp_buf_tag env[1], int val)
+{
+	note_jump(env);
+	PASS(_longjmp)(env, val);
+	__builtin_unreachable();
+}
+
+void hook___longjmp_chk(struct __jmp_buf_tag env[1], int val)
+{
+	note_jump(env);
+	PASS(__longjmp_chk)(env, val);
+	__builtin_unreachable();
+}
+
+int hook_setcontext(const ucontext_t *uc)
+{
+	note_mask(&uc->uc_sigmask);
+	return PASS(setcontext)(uc);
+}
+
+int hook_swapcontext(ucontext_t *old, const ucontext_t *uc)
+{
+	note_mask(&uc->uc_sigmask);
+	return PASS(swapcontext)(old, uc);
+}
+
+/* --- life --- */
+
+void gmp_signal_init(void)
+{
+	struct g *gp = sched.maing;
+
+	gp->mask_slot = mask_get(gp->sigmask);
+}
+
+void gmp_signal_live(void)
+{
+	struct g *gp = getg();
+	int old = gp->mask_slot;
+
+	gp->mask_slot = mask_get(gp->sigmask); /* changes before were not counted */
+	mask_put(old);
+}
+
+void gmp_signal_fork_child(void)
+{
+	struct g *gp = getg();
+
+	action_lock = (struct lock){0};
+	sched.sig_lock = (struct lock){0};
+	free_nodes = NULL; /* may be half changed; lost */
+	gp->sigq = NULL;
+	gp->sigpending = 0; /* a child starts without pending signals */
+	for (int i = 0; i < GMP_MASKS; i++)
+		sched.masks[i].refs = 0;
+	gp->mask_slot = mask_get(gp->sigmask);
+}

@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: MIT
+/*
+ * pthread_create, join, detach, exit and what is asked about a thread. A pthread_t of ours is, as glibc's, the
+ * address of the TCB, so that pthread_self, which libc inlines, needs no hook.
+ *
+ * joinstate: JOINABLE -> JOINING (one joiner) -> back on timeout or cancel, or JOINABLE -> DETACHED. The ending thread
+ * moves it to EXITED; who then wins EXITED -> JOINED (joiner, detacher, or the thread itself when DETACHED) frees it.
+ */
+#include <limits.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/sema.h"
+#include "core/tcb.h"
+#include "preload/preload.h"
+
+enum { J_JOINABLE, J_JOINING, J_DETACHED, J_EXITED, J_JOINED };
+
+#define MINIMAL_REST_STACK 2048 /* nptl/allocatestack.c */
+#define HOST_EXITED ((void *)1) /* g->host: pthread_exit set g->result */
+
+static _Atomic(size_t) default_stacksize, default_guardsize; /* 0: ask libc */
+
+struct g *gmp_thread(pthread_t th)
+{
+	return sched.maing == NULL || th == 0 ? NULL : gmp_g_of_tcb((const void *)th);
+}
+
+int gmp_live_count(void)
+{
+	return atomic_load_explicit(&sched.nlive, memory_order_relaxed); /* a report */
+}
+
+/* The robust mutexes that the thread still holds: what the kernel does when a kernel thread dies. */
+static void release_robust(struct g *gp)
+{
+	char *head = gp->tcb + gmp_tcb.robust_head;
+	char *entry = *(char **)head;
+	int limit = 2048; /* ROBUST_LIST_LIMIT of the kernel */
+
+	while (((uintptr_t)entry & ~1ul) != (uintptr_t)head && limit-- > 0) {
+		char *node = (char *)((uintptr_t)entry & ~1ul);
+		_Atomic(uint32_t) *word = (_Atomic(uint32_t) *)(node + gmp_tcb.robust_futex_offset);
+		uint32_t v = atomic_load(word);
+
+		entry = *(char **)node;
+		while ((v & FUTEX_TID_MASK) == (uint32_t)gp->m->tid || (v & FUTEX_TID_MASK) == (uint32_t)gp->tid)
+			if (atomic_compare_exchange_weak(word, &v, (v & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) {
+				if (v & FUTEX_WAITERS)
+					sys3(__NR_futex, word, FUTEX_WAKE, 1);
+				break;
+			}
+	}
+	*(char **)head = head;
+}
+
+/* The end of a thread, on its own stack, in the order of glibc's start_thread. */
+static void __attribute__((noreturn)) thread_end(struct g *gp)
+{
+	uint32_t old;
+
+	if (gp->status == G_SYSCALL) /* cancelled inside a system call */
+		gmp_exitsyscall();
+	real.__call_tls_dtors();
+	gmp_tsd_run_destructors(gp);
+	if (real.dlerror() != NULL) /* twice frees a pending message */
+		real.dlerror();
+	if (atomic_fetch_sub(&sched.nlive, 1) == 1)
+		real.exit(0); /* the last thread: POSIX pthread_exit */
+	gmp_signal_end_g(gp);
+	gmp_enter();
+	if (*(char **)(gp->tcb + gmp_tcb.robust_head) != gp->tcb + gmp_tcb.robust_head)
+		release_robust(gp);
+	if (gp->lockcnt > 0) {
+		gp->lockcnt = 0;
+		gp->lockedm = NULL;
+		gp->m->lockedg = NULL;
+	}
+	gp->status = G_DEAD;
+	*(int *)(gp->tcb + gmp_tcb.tid) = 0;
+	/* release: the result; pairs with the joiner's acquire. From here on a joiner may free the slot, and
+	 * ctx.running keeps it from being reused until this stack has been left. */
+	atomic_store_explicit(&gp->exited, 1, memory_order_release);
+	old = atomic_exchange(&gp->joinstate, J_EXITED);
+	if (old == J_JOINING)
+		gmp_sema_wake(&gp->exited, 1, UINT32_MAX);
+	else if (old == J_DETACHED && gp->kind != GK_MAIN)
+		gmp_gfree(gp);
+	gmp_goexit();
+}
+
+void gmp_main_exit(void *result)
+{
+	struct g *gp = getg();
+
+	(void)result;
+	if (gp->host != HOST_EXITED)
+		gp->result = PTHREAD_CANCELED;
+	thread_end(gp);
+}
+
+/*
+ * A frame between the one that registered the clean-up buffer and the program's start routine: the forced unwind of
+ * pthread_exit stops at the former, so the latter must not be inlined into it.
+ */
+static noinline void *call_start(struct g *gp)
+{
+	if (gp->c11)
+		return (void *)(intptr_t)((thrd_start_t)(uintptr_t)gp->start_fn)(gp->start_arg);
+	return ((void *(*)(void *))(uintptr_t)gp->start_fn)(gp->start_arg);
+}
+
+static void thread_main(void *arg)
+{
+	struct g *gp = arg;
+	__pthread_unwind_buf_t buf;
+
+	errno = 0;
+	if (!gp->tls_fresh && real.uselocale((locale_t)0) != LC_GLOBAL_LOCALE)
+		real.uselocale(LC_GLOBAL_LOCALE);
+	real.__ctype_init();
+	if (gmp_sigsetjmp(buf.__cancel_jmp_buf, 0) == 0) {
+		__pthread_register_cancel(&buf);
+		gmp_leave(); /* a G begins inside the shim */
+		gp->result = call_start(gp);
+	} else if (getg()->host != HOST_EXITED) {
+		getg()->result = PTHREAD_CANCELED;
+	}
+	thread_end(getg());
+}
+
+struct create_args {
+	size_t stacksize, guardsize;
+	char *stack; /* the caller's, its top; NULL: ours */
+	bool detached, c11;
+	bool has_mask;
+	gmp_sigset mask;
+};
+
+static size_t default_attr(_Atomic(size_t) *which)
+{
+	size_t v = atomic_load_explicit(which, memory_order_relaxed); /* a constant but for setattr_default_np */
+	pthread_attr_t attr;
+
+	if (v != 0)
+		return v;
+	if (real.pthread_getattr_default_np(&attr) != 0)
+		return which == &default_stacksize ? (size_t)8 << 20 : sched.page_size;
+	real.pthread_attr_getstacksize(&attr, &v);
+	atomic_store_explicit(&default_stacksize, v, memory_order_relaxed);
+	real.pthread_attr_getguardsize(&attr, &v);
+	atomic_store_explicit(&default_guardsize, v ? v : 1, memory_order_relaxed);
+	real.pthread_attr_destroy(&attr);
+	return atomic_load_explicit(which, memory_order_relaxed);
+}
+
+/* 0 or EINVAL. */
+static int read_attr(const pthread_attr_t *attr, struct create_args *a)
+{
+	void *addr;
+	size_t size = 0, tls = gmp_host.tls_size;
+	int detached = PTHREAD_CREATE_JOINABLE;
+	sigset_t set;
+
+	memset(a, 0, sizeof(*a));
+	if (attr == NULL) {
+		a->stacksize = default_attr(&default_stacksize);
+		a->guardsize = default_attr(&default_guardsize);
+		return 0;
+	}
+	real.pthread_attr_getstack(attr, &addr, &size);
+	real.pthread_attr_getguardsize(attr, &a->guardsize);
+	real.pthread_attr_getdetachstate(attr, &detached);
+	a->detached = detached == PTHREAD_CREATE_DETACHED;
+	if (real.pthread_attr_getsigmask_np(attr, &set) == 0) {
+		a->has_mask = true;
+		memcpy(&a->mask, &set, sizeof(a->mask));
+	}
+	if ((uintptr_t)addr + size != 0) { /* pthread_attr_setstack */
+		if (size < tls + MINIMAL_REST_STACK)
+			return EINVAL;
+		a->stack = (char *)addr + size;
+		a->stacksize = size;
+		a->guardsize = 0;
+		return 0;
+	}
+	/* getstacksize answers the default where none was set */
+	real.pthread_attr_getstacksize(attr, &a->stacksize);
+	if (a->stacksize < tls + MINIMAL_REST_STACK)
+		return EINVAL;
+	if (a->guardsize + a->stacksize < a->guardsize || a->guardsize + sched.page_size < a->guardsize)
+		return EINVAL;
+	return 0;
+}
+
+static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg, bool c11)
+{
+	struct create_args a;
+	struct g *gp, *self = getg();
+	int rc = read_attr(attr, &a);
+
+	if (rc != 0)
+		return rc;
+	gp = gmp_galloc(a.stack ? 0 : a.stacksize, a.stack ? 0 : a.guardsize, &rc);
+	if (gp == NULL)
+		return rc;
+	gp->kind = GK_THREAD;
+	gp->start_fn = fn;
+	gp->start_arg = arg;
+	gp->host = NULL;
+	gp->c11 = c11;
+	gp->guardsize = a.guardsize;
+	if (a.stack != NULL) {
+		gp->user_stack = true;
+		gp->stack_lo = a.stack - a.stacksize;
+		gp->stack_hi = a.stack;
+	}
+	gp->joinstate = a.detached ? J_DETACHED : J_JOINABLE;
+	if (!a.has_mask) {
+		if (self != NULL)
+			a.mask = self->sigmask;
+		else
+			sys_sigmask(SIG_BLOCK, NULL, &a.mask);
+	}
+	gmp_signal_new_g(gp, a.mask & SIG_ALL_BUT_NOTIFY);
+	arch_ctx_init(&gp->ctx, gp->stack_hi, (uintptr_t)gp->tcb, thread_main, gp);
+	atomic_fetch_add_explicit(&sched.nlive, 1, memory_order_relaxed); /* the creator is alive: no race to 0 */
+	*th = (pthread_t)gp->tcb;
+	gmp_enter();
+	gmp_newproc(gp);
+	gmp_leave();
+	return 0;
+}
+
+int hook_pthread_create(pthread_t *th, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	int rc;
+
+	gmp_resolve();
+	rc = gmp_go_live();
+	if (rc != 0)
+		return rc < 0 ? real.pthread_create(th, attr, fn, arg) : rc;
+	stress_point();
+	return create(th, attr, (void *)(uintptr_t)fn, arg, false);
+}
+
+int hook_thrd_create(thrd_t *th, thrd_start_t fn, void *arg)
+{
+	int rc;
+
+	gmp_resolve();
+	rc = gmp_go_live();
+	if (rc < 0)
+		return real.thrd_create(th, fn, arg);
+	if (rc == 0)
+		rc = create(th, NULL, (void *)(uintptr_t)fn, arg, true);
+	return rc == 0 ? thrd_success : rc == EAGAIN || rc == ENOMEM ? thrd_nomem : thrd_error;
+}
+
+static void free_joined(struct g *gp)
+{
+	if (gp->kind == GK_MAIN)
+		return;
+	gmp_enter();
+	gmp_gfree(gp);
+	gmp_leave();
+}
+
+/* block: wait at all; deadline: monotonic ns. */
+static int join(pthread_t th, void **result, bool block, int64_t deadline)
+{
+	struct g *gp = gmp_thread(th);
+	uint32_t st = J_JOINABLE;
+
+	if (gp->status == G_DEAD && gp->joinstate == J_JOINED)
+		return ESRCH;
+	if (gp == getg())
+		return gp->joinstate == J_DETACHED ? EINVAL : EDEADLK;
+	if (!block && !atomic_load_explicit(&gp->exited, memory_order_acquire))
+		return gp->joinstate == J_DETACHED ? EINVAL : EBUSY;
+	if (atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINING)) {
+		int rc = 0;
+
+		/* acquire: pairs with the release of exited in thread_end */
+		while (!atomic_load_explicit(&gp->exited, memory_order_acquire)) {
+			rc = gmp_futex_wait((const uint32_t *)&gp->exited, 0, UINT32_MAX, deadline, "join");
+			if (rc == -ETIMEDOUT || (rc == -EINTR && gmp_cancel_pending(getg()))) {
+				st = J_JOINING;
+				if (!atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINABLE))
+					break; /* it ended just now */
+				if (rc == -ETIMEDOUT)
+					return ETIMEDOUT;
+				gmp_testcancel();
+				st = J_JOINABLE;
+				if (!atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINING))
+					break;
+			}
+		}
+	} else if (st != J_EXITED) {
+		return EINVAL;
+	}
+	/* The thread sets exited, then joinstate: wait for the second. */
+	while (atomic_load(&gp->joinstate) == J_JOINING)
+		arch_pause();
+	st = J_EXITED;
+	if (!atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINED))
+		return EINVAL;
+	if (result != NULL)
+		*result = gp->result;
+	free_joined(gp);
+	return 0;
+}
+
+int hook_pthread_join(pthread_t th, void **result)
+{
+	if (!live() || gmp_thread(th) == NULL) {
+		int rc;
+
+		if (!on_g())
+			return PASS(pthread_join)(th, result);
+		gmp_entersyscall();
+		rc = real.pthread_join(th, result);
+		gmp_exitsyscall();
+		return rc;
+	}
+	stress_point();
+	gmp_testcancel();
+	return join(th, result, true, GMP_NO_DEADLINE);
+}
+
+int hook_pthread_tryjoin_np(pthread_t th, void **result)
+{
+	if (!live() || gmp_thread(th) == NULL)
+		return PASS(pthread_tryjoin_np)(th, result);
+	return join(th, result, false, 0);
+}
+
+int hook_pthread_clockjoin_np(pthread_t th, void **result, clockid_t clock, const struct timespec *abs)
+{
+	if (!live() || gmp_thread(th) == NULL)
+		return PASS(pthread_clockjoin_np)(th, result, clock, abs);
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+		return EINVAL;
+	gmp_testcancel();
+	if (abs == NULL)
+		return join(th, result, true, GMP_NO_DEADLINE);
+	if (!ts_valid(abs))
+		return gmp_thread(th)->exited ? join(th, result, true, 0) : EINVAL;
+	return join(th, result, true, gmp_deadline_abs(clock, abs));
+}
+
+int hook_pthread_timedjoin_np(pthread_t th, void **result, const struct timespec *abs)
+{
+	if (!live() || gmp_thread(th) == NULL)
+		return PASS(pthread_timedjoin_np)(th, result, abs);
+	return hook_pthread_clockjoin_np(th, result, CLOCK_REALTIME, abs);
+}
+
+int hook_pthread_detach(pthread_t th)
+{
+	struct g *gp;
+	uint32_t st = J_JOINABLE;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_detach)(th);
+	if (gp->status == G_DEAD && gp->joinstate == J_JOINED)
+		return ESRCH;
+	if (atomic_compare_exchange_strong(&gp->joinstate, &st, J_DETACHED) || st == J_JOINING)
+		return 0;
+	if (st == J_EXITED && atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINED)) {
+		free_joined(gp);
+		return 0;
+	}
+	return EINVAL;
+}
+
+int hook_thrd_join(thrd_t th, int *result)
+{
+	void *r = NULL;
+	int rc;
+
+	if (!live() || gmp_thread(th) == NULL)
+		return PASS(thrd_join)(th, result);
+	rc = hook_pthread_join(th, &r);
+	if (rc == 0 && result != NULL)
+		*result = (int)(intptr_t)r;
+	return rc == 0 ? thrd_success : thrd_error;
+}
+
+int hook_thrd_detach(thrd_t th)
+{
+	if (!live() || gmp_thread(th) == NULL)
+		return PASS(thrd_detach)(th);
+	return hook_pthread_detach(th) == 0 ? thrd_success : thrd_error;
+}
+
+void hook_pthread_exit(void *value)
+{
+	struct g *gp = getg();
+
+	gmp_resolve();
+	if (live() && gp != NULL) {
+		gp->result = value;
+		gp->host = HOST_EXITED;
+	}
+	real.pthread_exit(value);
+}
+
+void hook_thrd_exit(int value)
+{
+	hook_pthread_exit((void *)(intptr_t)value);
+}
+
+int hook_pthread_setattr_default_np(const pthread_attr_t *attr)
+{
+	int rc = PASS(pthread_setattr_default_np)(attr);
+
+	atomic_store_explicit(&default_stacksize, 0, memory_order_relaxed);
+	atomic_store_explicit(&default_guardsize, 0, memory_order_relaxed);
+	return rc;
+}
+
+int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
+{
+	struct g *gp;
+	char *top;
+	int rc;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL || gp->kind == GK_MAIN)
+		return PASS(pthread_getattr_np)(th, attr);
+	rc = real.pthread_attr_init(attr);
+	if (rc != 0)
+		return rc;
+	/* As NPTL counts: TLS block and TCB are part of the stack. */
+	top = gp->user_stack ? gp->stack_hi
+			     : (char *)(((uintptr_t)(gp + 1) + sched.page_size - 1) & -(uintptr_t)sched.page_size);
+	real.pthread_attr_setstack(attr, top - gmp_stacksize(gp), gmp_stacksize(gp));
+	real.pthread_attr_setguardsize(attr, gp->guardsize);
+	real.pthread_attr_setdetachstate(attr, gp->joinstate == J_DETACHED ? PTHREAD_CREATE_DETACHED
+									   : PTHREAD_CREATE_JOINABLE);
+	return 0;
+}
+
+int hook_pthread_setname_np(pthread_t th, const char *name)
+{
+	struct g *gp;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_setname_np)(th, name);
+	if (strlen(name) >= sizeof(gp->name))
+		return ERANGE;
+	memcpy(gp->name, name, strlen(name) + 1);
+	return 0;
+}
+
+int hook_pthread_getname_np(pthread_t th, char *buf, size_t len)
+{
+	struct g *gp;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_getname_np)(th, buf, len);
+	if (gp->name[0] == '\0') { /* as a new thread: the process's */
+		char comm[16] = "";
+
+		real.prctl(PR_GET_NAME, comm);
+		memcpy(gp->name, comm, sizeof(gp->name));
+	}
+	if (len <= strlen(gp->name))
+		return ERANGE;
+	memcpy(buf, gp->name, strlen(gp->name) + 1);
+	return 0;
+}

@@ -1,0 +1,509 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures a thread-per-connection server under NPTL and under the shim.
+
+Started by run-demo.sh. Server, load generator and checks run on loopback, out of a temporary
+folder; nothing of them is left however this ends. NPTL and the shim take turns, each round with a
+fresh server process, and only that process sees LD_PRELOAD and GOMAXPROCS. The server's answers
+are checked before, during and after the load; a wrong one ends the demo with status 1.
+"""
+import argparse
+import concurrent.futures
+import ctypes
+import hashlib
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+PR_SET_PDEATHSIG = 1
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+libc = ctypes.CDLL(None)
+
+
+class Failed(Exception):
+    """The server, the load or a check went wrong."""
+
+
+def expect(ok, message):
+    if not ok:
+        raise Failed(message)
+
+
+class Children:
+    """Every process started here, so that none outlives the demo."""
+
+    def __init__(self):
+        self.running = []
+
+    def start(self, command, log, env=None):
+        out = open(log, 'ab')
+        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out,
+                                 stderr=out, start_new_session=True,
+                                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        out.close()
+        self.running.append(child)
+        return child
+
+    def run(self, command, log, timeout_s):
+        child = self.start(command, log)
+        try:
+            status = child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise Failed(f'{command[0]} took more than {timeout_s} s') from None
+        expect(status == 0, f'{command[0]} ended with status {status}')
+
+    def kill_all(self):
+        for child in self.running:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+def client(command, sql, timeout_s=60):
+    """Feeds sql to a short-lived command-line client and returns what it prints."""
+    try:
+        r = subprocess.run(command, input=sql, text=True, capture_output=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise Failed(f'a client got no answer within {timeout_s} s: {sql[:60]}') from None
+    expect(r.returncode == 0, f'a client failed: {r.stderr.strip()}')
+    return r.stdout
+
+
+def in_parallel(function, count):
+    pool = concurrent.futures.ThreadPoolExecutor(count)
+    try:
+        for done in [pool.submit(function) for _ in range(count)]:
+            done.result()
+    finally:
+        # No wait: after a failure the rest ends when the server is killed.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port, child):
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        expect(child.poll() is None, f'the server ended at its start, status {child.poll()}')
+        try:
+            socket.create_connection(('127.0.0.1', port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise Failed(f'the server did not listen within {START_TIMEOUT_S} s')
+
+
+class MariaDB:
+    """MariaDB with one thread per connection; sysbench's point selects over TCP."""
+
+    title = 'MariaDB, --thread-handling=one-thread-per-connection; sysbench oltp_point_select'
+    TABLES, ROWS, CHECK_ROWS = 4, 10000, 2000
+    WRITERS, INCREMENTS = 32, 50
+
+    def __init__(self, work, conns, secs, children):
+        self.work, self.conns, self.secs, self.children = work, conns, secs, children
+        self.port = free_port()
+        self.client = ['mariadb', '--no-defaults', '-uroot', '-h127.0.0.1', f'-P{self.port}', '-NB']
+        self.user = ['--user=root'] if os.geteuid() == 0 else []
+        self.digests = ''.join(f'{i}\t{hashlib.md5(str(i).encode()).hexdigest()}\n'
+                               for i in range(1, self.CHECK_ROWS + 1))
+        self.sums = None
+
+    def command(self):
+        return ['mariadbd', '--no-defaults', *self.user, f'--datadir={self.work}/data',
+                f'--socket={self.work}/s', f'--port={self.port}', '--bind-address=127.0.0.1',
+                f'--pid-file={self.work}/pid', '--thread-handling=one-thread-per-connection',
+                f'--max-connections={self.conns + 100}', f'--back-log={self.conns + 100}',
+                '--max-prepared-stmt-count=1000000', '--innodb-log-file-size=16M',
+                '--skip-log-bin', '--skip-name-resolve']
+
+    def sysbench(self, *extra):
+        return ['sysbench', 'oltp_point_select', '--mysql-host=127.0.0.1',
+                f'--mysql-port={self.port}', '--mysql-user=root', '--mysql-db=sbtest',
+                f'--tables={self.TABLES}', f'--table-size={self.ROWS}', *extra]
+
+    def sql(self, text):
+        return client(self.client, text)
+
+    def set_up(self, log):
+        """Fills the data folder; the server for this runs on NPTL."""
+        self.children.run(['mariadb-install-db', '--no-defaults', *self.user,
+                           f'--datadir={self.work}/data', '--skip-test-db', '--skip-name-resolve',
+                           '--auth-root-authentication-method=normal'], log, 120)
+        server = self.children.start(self.command(), log)
+        wait_for_port(self.port, server)
+        self.sql('create database sbtest; create database t; use t;'
+                 'create table counter (id int primary key, n int) engine=innodb;'
+                 'insert into counter select seq, 0 from seq_1_to_8;'
+                 'create table digest (id int primary key, h char(32)) engine=innodb;'
+                 f'insert into digest select seq, md5(seq) from seq_1_to_{self.CHECK_ROWS};')
+        self.children.run(self.sysbench('prepare'), log, 120)
+        self.sums = self.checksums()
+        stop(server)
+
+    def checksums(self):
+        tables = ','.join(f'sbtest.sbtest{i + 1}' for i in range(self.TABLES))
+        return self.sql(f'checksum table {tables} extended')
+
+    def read_check(self):
+        expect(self.sql('select id, h from t.digest order by id') == self.digests,
+               'a select returned wrong rows')
+
+    def write_check(self):
+        """Concurrent increments of a few rows: none may be lost."""
+        self.sql('update t.counter set n = 0')
+        updates = ''.join(f'update t.counter set n = n + 1 where id = {1 + i % 8};\n'
+                          for i in range(self.INCREMENTS))
+        in_parallel(lambda: self.sql(updates), self.WRITERS)
+        total = int(self.sql('select sum(n) from t.counter'))
+        expect(total == self.WRITERS * self.INCREMENTS, f'lost updates: the sum is {total}')
+
+    def check_before(self):
+        in_parallel(self.read_check, 8)
+        self.write_check()
+
+    check_during = read_check
+
+    def check_after(self):
+        self.read_check()
+        expect(self.checksums() == self.sums, 'a table changed under a read-only load')
+
+    def load_command(self):
+        return self.sysbench(f'--threads={self.conns}', f'--time={self.secs}', '--histogram',
+                             'run')
+
+    def load_result(self, text):
+        """Returns (requests, requests/s, p50 in ms, p99 in ms) out of sysbench's report."""
+        expect(re.search(r'ignored errors: +0 ', text) and re.search(r'reconnects: +0 ', text),
+               'sysbench saw errors')
+        requests, rate = re.search(r'queries: +(\d+) +\(([\d.]+) per sec', text).groups()
+        buckets = [(float(ms), int(n))
+                   for ms, n in re.findall(r'^ *([\d.]+) \|\**\s+(\d+)$', text, re.MULTILINE)]
+        return int(requests), float(rate), percentile(buckets, 50), percentile(buckets, 99)
+
+
+class Tinyproxy:
+    """tinyproxy, a thread for each connection, before an event-driven nginx; wrk as the load."""
+
+    title = 'tinyproxy, a new thread for each request, before nginx; wrk'
+    BODY = hashlib.sha512(b'demo').hexdigest() * 8
+    BIG = b''.join(hashlib.sha512(b'%d' % i).digest() for i in range(80000))
+    NGINX = '''daemon off; master_process off; pid %(work)s/nginx.pid; error_log %(work)s/log crit;
+worker_rlimit_nofile 65536;
+events { worker_connections 16384; }
+http {
+	access_log off; keepalive_requests 1000000;
+	client_body_temp_path %(work)s/b; proxy_temp_path %(work)s/p; fastcgi_temp_path %(work)s/f;
+	uwsgi_temp_path %(work)s/u; scgi_temp_path %(work)s/s;
+	server { listen 127.0.0.1:%(backend)d backlog=4096; root %(work)s/www; }
+}
+'''
+    PROXY = '''Port %(port)d
+Listen 127.0.0.1
+Timeout 60
+MaxClients %(clients)d
+LogLevel Critical
+'''
+    # Every body is compared. wrk counts a read error when tinyproxy closes a connection, as it
+    # does after each answer; those are no failures.
+    WRK = '''wrk.path = "http://127.0.0.1:%(backend)d/small"
+local want = "%(body)s"
+local threads = {}
+function setup(t) table.insert(threads, t) end
+function init() good, bad = 0, 0 end
+function response(status, headers, body)
+	if status == 200 and body == want then good = good + 1 else bad = bad + 1 end
+end
+function done(summary, latency)
+	local good, bad, e = 0, 0, summary.errors
+	for _, t in ipairs(threads) do good = good + t:get("good"); bad = bad + t:get("bad") end
+	print(string.format("RESULT %%d %%d %%f %%f %%f", good, bad + e.connect + e.status + e.timeout,
+		good / (summary.duration / 1e6), latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
+'''
+
+    def __init__(self, work, conns, secs, children):
+        self.work, self.conns, self.secs, self.children = work, conns, secs, children
+        self.port, self.backend = free_port(), free_port()
+
+    def write(self, name, text):
+        with open(f'{self.work}/{name}', 'wb') as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
+
+    def set_up(self, log):
+        names = {'work': self.work, 'port': self.port, 'backend': self.backend, 'body': self.BODY,
+                 'clients': self.conns + 50}
+        os.mkdir(f'{self.work}/www')
+        self.write('www/small', self.BODY)
+        self.write('www/big', self.BIG)
+        self.write('nginx.conf', self.NGINX % names)
+        self.write('proxy.conf', self.PROXY % names)
+        self.write('load.lua', self.WRK % names)
+        nginx = self.children.start(['nginx', '-p', self.work, '-e', f'{self.work}/log',
+                                     '-c', f'{self.work}/nginx.conf'], log)
+        wait_for_port(self.backend, nginx)
+
+    def command(self):
+        return ['tinyproxy', '-d', '-c', f'{self.work}/proxy.conf']
+
+    def get(self, name):
+        proxy = urllib.request.ProxyHandler({'http': f'http://127.0.0.1:{self.port}'})
+        url = f'http://127.0.0.1:{self.backend}/{name}'
+        with urllib.request.build_opener(proxy).open(url, timeout=30) as answer:
+            return answer.read()
+
+    def read_check(self):
+        try:
+            same = self.get('big') == self.BIG
+        except OSError as e:
+            raise Failed(f'a download failed: {e}') from None
+        expect(same, 'a 5 MB download came back changed')
+
+    def check_before(self):
+        in_parallel(self.read_check, 8)
+
+    check_during = read_check
+    check_after = read_check
+
+    def load_command(self):
+        return ['wrk', '-t2', f'-c{self.conns}', f'-d{self.secs}s', '--timeout', '10s',
+                '-s', f'{self.work}/load.lua', f'http://127.0.0.1:{self.port}']
+
+    def load_result(self, text):
+        good, bad, rate, p50, p99 = re.search(r'^RESULT (.*)$', text, re.MULTILINE)[1].split()
+        expect(int(bad) == 0, f'{bad} of {int(good) + int(bad)} answers were wrong or missing')
+        return int(good), float(rate), float(p50), float(p99)
+
+
+def percentile(buckets, percent):
+    """The upper end of the histogram's bucket that holds the percentile."""
+    expect(buckets, 'no histogram in the report of the load generator')
+    left = sum(n for _, n in buckets) * percent / 100
+    for value, n in buckets:
+        left -= n
+        if left <= 0:
+            break
+    return value
+
+
+def stop(server):
+    expect(server.poll() is None, f'the server died, status {server.poll()}')
+    server.terminate()
+    try:
+        status = server.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise Failed(f'the server was still there {STOP_TIMEOUT_S} s after SIGTERM') from None
+    expect(status == 0, f'the server ended with status {status} after SIGTERM')
+
+
+class Observer:
+    """What /proc tells about the server."""
+
+    def __init__(self, server):
+        self.server, self.dir = server, f'/proc/{server.pid}'
+        self.threads = self.pss_mb = 0
+
+    def read(self, name):
+        try:
+            with open(f'{self.dir}/{name}', encoding='utf-8') as f:
+                return f.read()
+        except OSError:
+            raise Failed(f'the server died, status {self.server.poll()}') from None
+
+    def field(self, name, key):
+        found = re.search(rf'^{key}:\s+(\d+)', self.read(name), re.MULTILINE)
+        expect(found, f'the server died, status {self.server.poll()}')  # a zombie has few fields
+        return int(found[1])
+
+    def sample_threads(self):
+        self.threads = max(self.threads, self.field('status', 'Threads'))
+
+    def sample_pss(self):
+        self.pss_mb = max(self.pss_mb, self.field('smaps_rollup', 'Pss') / 1024)
+
+    def rss_peak_mb(self):
+        return self.field('status', 'VmHWM') / 1024
+
+    def cpu_s(self):
+        user, system = self.read('stat').rpartition(')')[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
+
+    def maps(self, library):
+        return library in self.read('maps')
+
+
+def measure(kind, children, env, shim, log):
+    """One round: start, check, load, check, stop. Returns the row of numbers."""
+    server = children.start(kind.command(), log, env)
+    wait_for_port(kind.port, server)
+    seen = Observer(server)
+    kind.check_before()
+    report = f'{kind.work}/load.out'
+    if os.path.exists(report):
+        os.unlink(report)
+    cpu = seen.cpu_s()
+    load = children.start(kind.load_command(), report)
+    begin = time.monotonic()
+    checks = [kind.secs / 2]
+    rollups = [kind.secs * 0.3, kind.secs * 0.7]
+    while load.poll() is None:
+        passed = time.monotonic() - begin
+        expect(passed < kind.secs + 90, 'the load generator did not end')
+        seen.sample_threads()
+        if rollups and passed > rollups[0]:
+            rollups.pop(0)
+            seen.sample_pss()
+        if checks and passed > checks[0]:
+            checks.pop(0)
+            kind.check_during()
+        time.sleep(0.05)
+    expect(server.poll() is None, f'the server died, status {server.poll()}')
+    cpu = seen.cpu_s() - cpu
+    with open(report, encoding='utf-8', errors='replace') as f:
+        text = f.read()
+    expect(load.returncode == 0, f'the load generator failed:\n{text[-600:]}')
+    requests, rate, p50, p99 = kind.load_result(text)
+    expect(requests > 0, 'no request was answered')
+    kind.check_after()
+    row = {'rate': rate, 'p50': p50, 'p99': p99, 'cpu': cpu * 1e6 / requests,
+           'rss': seen.rss_peak_mb(), 'pss': seen.pss_mb, 'threads': seen.threads,
+           'mapped': seen.maps(shim)}
+    stop(server)
+    return row
+
+
+ROWS = (('requests/s', 'rate', '.0f'), ('p50 latency, ms', 'p50', '.2f'),
+        ('p99 latency, ms', 'p99', '.2f'), ('server CPU per request, us', 'cpu', '.1f'),
+        ('peak RSS, MB', 'rss', '.1f'), ('PSS under load, MB', 'pss', '.1f'),
+        ('kernel threads, peak', 'threads', '.0f'))
+
+
+def print_table(rows):
+    def cell(values, form):
+        low, high = format(min(values), form), format(max(values), form)
+        return format(statistics.median(values), form) + f' ({low}..{high})'
+
+    print(f'\n{"median (least..most)":<28}{"NPTL":>28}{"shim":>28}{"shim/NPTL":>11}')
+    for title, key, form in ROWS:
+        nptl, shim = ([r[key] for r in rows[who]] for who in ('NPTL', 'shim'))
+        times = statistics.median(shim) / (statistics.median(nptl) or float('nan'))
+        print(f'{title:<28}{cell(nptl, form):>28}{cell(shim, form):>28}{times:>10.2f}x')
+
+
+def conclude(rows, conns):
+    """Prints the proof and the conclusion; returns the exit status.
+
+    A ratio is called noise when the rounds of the two overlap.
+    """
+    median = {who: {key: statistics.median(r[key] for r in rows[who]) for _, key, _ in ROWS}
+              for who in rows}
+    nptl, shim = median['NPTL'], median['shim']
+    peak = max(r['threads'] for r in rows['shim'])
+    least = min(r['threads'] for r in rows['NPTL'])
+    mapped = all(r['mapped'] for r in rows['shim']) and not any(r['mapped'] for r in rows['NPTL'])
+    few = peak < conns / 2
+    print(f'\nShim live: library mapped in the shimmed server only: {"yes" if mapped else "NO"}; '
+          f'{peak} kernel threads for {conns} connections (NPTL: {least}): '
+          f'{"yes" if few else "NO"}')
+    if not mapped or not few:
+        print('The shim did not carry the connections: these numbers say nothing about it.')
+        return 1
+
+    def times(key):
+        least, most = ({who: f(r[key] for r in rows[who]) for who in rows} for f in (min, max))
+        apart = most['NPTL'] < least['shim'] or most['shim'] < least['NPTL']
+        return f'{shim[key] / nptl[key]:.2f} times' + ('' if apart else ' (within the noise)')
+
+    print(f'With {conns} connections the shim answered, against NPTL, {times("rate")} the requests '
+          f'per second for {times("cpu")} the CPU per request, on {shim["threads"]:.0f} kernel '
+          f'threads instead of {nptl["threads"]:.0f}; every answer that was checked was right.')
+    return 0
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError('must be at least 1')
+    return value
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--shim', required=True)
+    p.add_argument('--server', choices=('mariadb', 'tinyproxy'), default='mariadb')
+    p.add_argument('--conns', type=positive, default=256)
+    p.add_argument('--secs', type=positive, default=6)
+    p.add_argument('--rounds', type=positive, default=3)
+    p.add_argument('--procs', type=positive, default=len(os.sched_getaffinity(0)))
+    args = p.parse_args()
+    args.shim = os.path.realpath(args.shim)
+    if not os.path.exists(args.shim):
+        p.error(f'{args.shim}: no such file')
+    return args
+
+
+def run(args, work, children, log):
+    envs = {'NPTL': None,
+            'shim': dict(os.environ, LD_PRELOAD=args.shim, GOMAXPROCS=str(args.procs))}
+    kind = {'mariadb': MariaDB, 'tinyproxy': Tinyproxy}[args.server](work, args.conns, args.secs,
+                                                                    children)
+    print(f'{kind.title}\n{args.conns} connections, {args.rounds} rounds of {args.secs} s each, '
+          f'GOMAXPROCS={args.procs}, {os.cpu_count()} CPUs, Linux {os.uname().release}', flush=True)
+    kind.set_up(log)
+    rows = {who: [] for who in envs}
+    for round_no in range(args.rounds):
+        for who in sorted(envs, reverse=round_no % 2 == 1):
+            row = measure(kind, children, envs[who], args.shim, log)
+            rows[who].append(row)
+            print(f'round {round_no + 1} {who}: {row["rate"]:.0f} requests/s, p99 {row["p99"]:.2f} '
+                  f'ms, {row["cpu"]:.1f} us CPU, {row["threads"]} kernel threads', flush=True)
+    print_table(rows)
+    return conclude(rows, args.conns)
+
+
+def interrupted(signo, _frame):
+    raise SystemExit(128 + signo)
+
+
+def main():
+    args = arguments()
+    for name in ('LD_PRELOAD', 'GOMAXPROCS'):
+        os.environ.pop(name, None)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(signo, interrupted)
+    children = Children()
+    work = tempfile.mkdtemp(prefix='gmp-demo.')
+    log = f'{work}/server.log'
+    try:
+        return run(args, work, children, log)
+    except Failed as e:
+        print(f'demo: {e}', file=sys.stderr)
+        if os.path.exists(log):
+            with open(log, encoding='utf-8', errors='replace') as f:
+                print('--- end of the server\'s log\n' + f.read()[-1500:], file=sys.stderr)
+        return 1
+    finally:
+        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(signo, signal.SIG_IGN)
+        children.kill_all()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
