@@ -54,6 +54,15 @@ void arch_ctx_init(struct arch_ctx *ctx, void *top, uintptr_t tp, void (*entry)(
 int arch_clone(unsigned long flags, void *top, uintptr_t tp, int *ctid, void (*entry)(void *), void *arg);
 
 /*
+ * vfork(2). before: runs first, in the parent. after: runs in the parent when the child has gone; gets what the system
+ * call returned and gives the result. Must be the last call of a function whose frame is gone by then (a tail
+ * call), since the child goes on in the caller's caller.
+ */
+long arch_vfork(void (*before)(void), long (*after)(long rc));
+
+void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigaction */
+
+/*
  * Provided by arch_cpu.h:
  *   long arch_syscall6(long nr, long a, long b, long c, long d, long e, long f)   -errno on failure
  *   void arch_pause(void)            a hint inside a spin loop

@@ -132,7 +132,8 @@ struct g {
 	struct gmp_altstack altstack; /* sigaltstack(2) of this thread; owner G */
 	int mask_slot;		      /* index in sched.masks */
 	_Atomic(uint32_t) cancel_wake; /* a cancellation request wants to end parks */
-	void *host;		      /* preload's own per-thread state, owned by the G */
+	void *host;		      /* preload: HOST_EXITED of thread.c */
+	void *props;		      /* preload/props.c */
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;
 	const char *waitreason;
@@ -153,6 +154,7 @@ struct gmp_tls {
 	uint32_t sig_count;	   /* all handlers that ran here; counts up */
 	uint32_t rnd;
 	uint32_t replay;	   /* the signal that gmp_run_deferred sends to its own thread */
+	_Atomic(uint32_t) pstolen; /* enum pstolen: what sysmon does to this G's P; see preempt.c */
 	gmp_sigset foreign_mask;   /* a thread that is no G: its mask while signals are put off */
 };
 
@@ -189,6 +191,8 @@ struct p {
 	_Atomic(int64_t) timer0_when; /* 0 = none; read without the lock */
 
 	/* sysmon only */
+	int64_t mon_cpu;	     /* CPU time of its M when last looked at, 0 = not yet in this slice */
+	int64_t mon_cpuwhen;
 	uint32_t mon_schedtick, mon_syscalltick;
 	int64_t mon_schedwhen, mon_syscallwhen;
 };
@@ -225,6 +229,8 @@ struct sched {
 	int gomaxprocs;
 	int ncpu;
 	size_t page_size;
+	int64_t slice_ns;     /* GMPSHIM_SLICE_US */
+	bool preempt_off;     /* GODEBUG=asyncpreemptoff=1 */
 	bool stress;	      /* GMPSHIM_SCHED=random:<seed> */
 	uint64_t stress_seed;
 	struct p *allp[GMP_MAXPROCS];
@@ -287,6 +293,12 @@ struct gmp_host {
 	void (*route_slot)(struct m *mp);
 	/* stop for ever the whole process when the last G ends */
 	void (*last_exit)(void);
+	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
+	void (*notify)(struct g *gp, void *uc);
+	/* Code in which a G may not be stopped: libc, ld.so, the vdso, this library. */
+	struct {
+		uintptr_t lo, hi;
+	} nopreempt[8];
 	size_t tls_size;  /* static TLS with TCB, from _dl_get_tls_static_info */
 	size_t tls_align;
 	size_t tcb_size;  /* bytes of it above the thread pointer: sizeof(struct pthread) */
@@ -301,10 +313,15 @@ static inline struct g *getg(void)
 }
 
 /* --- critical sections of the shim, see struct gmp_tls --- */
+void gmp_enter_stolen(void);
+
 static inline void gmp_enter(void)
 {
 	gmp_tls.inshim++;
+	/* A compiler barrier is enough: sysmon's membarrier is the other half (preempt.c). */
 	atomic_signal_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load_explicit(&gmp_tls.pstolen, memory_order_relaxed) != 0))
+		gmp_enter_stolen();
 }
 
 void gmp_leave_slow(void);
@@ -382,6 +399,20 @@ size_t gmp_stacksize(const struct g *gp); /* as asked for, rounded to pages */
 void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */
 void gmp_stack_fork_child(void);
 struct g *gmp_g_of_tcb(const void *tcb);
+
+/* --- preempt.c --- */
+void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent */
+void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
+bool gmp_retake_blocked(struct p *pp); /* sysmon: pp's M sleeps in the kernel unseen: take pp from it */
+void gmp_notify_lost(void);   /* sysmon: remind running Gs without a P to queue */
+void gmp_reacquire(struct g *gp); /* sched.c: a G without a P gets one, or waits for it */
+
+/* --- cred.c --- */
+int gmp_cred_broadcast(long nr, long a, long b, long c);
+void gmp_cred_catch_up(struct m *mp);
+void gmp_cred_new_m(struct m *mp, struct m *cloner);
+void gmp_cred_sysmon(void);
+void gmp_cred_fork_child(void);
 
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);

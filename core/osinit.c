@@ -125,10 +125,15 @@ void gmp_osinit(unsigned long hwcap2, size_t page_size, bool want_quota)
 	sched.ncpu = cpus > GMP_MAXPROCS ? GMP_MAXPROCS : cpus;
 }
 
-/* A decimal number in [1, GMP_MAXPROCS] and nothing else; 0 when it is not. */
+/* A decimal number in [1, max] and nothing else; 0 when it is not. */
+int64_t gmp_parse_number(const char *s, int64_t max)
+{
+	int64_t v = *s >= '0' && *s <= '9' ? number(&s) : -1;
+
+	return *s == '\0' && v >= 1 && v <= max ? v : 0;
+}
+
 int gmp_parse_procs(const char *s)
 {
-	int64_t v = number(&s);
-
-	return *s == '\0' && v >= 1 && v <= GMP_MAXPROCS ? (int)v : 0;
+	return (int)gmp_parse_number(s, GMP_MAXPROCS);
 }

@@ -201,6 +201,7 @@ static bool newm(struct p *pp, bool spinning)
 	gmp_unlock(&sched.lock);
 	if (mp->id >= GMP_MAXM)
 		gmp_throw("thread exhaustion: 10000 kernel threads are blocked; see README, limits");
+	gmp_cred_new_m(mp, getg() != NULL ? getg()->m : NULL);
 	mp->nextp = pp;
 	mp->spinning = spinning;
 	mp->kmask = all;
@@ -791,6 +792,7 @@ void gmp_mstart(void *arg)
 	if (mp->nextp != NULL) { /* a cloned M; m0 was given its P by schedinit */
 		mp->tid = sys_gettid();
 		mp->g0.tls->tid = mp->tid;
+		gmp_cred_catch_up(mp);
 		acquirep(mp, mp->nextp);
 		mp->nextp = NULL;
 	}
@@ -885,6 +887,13 @@ void gmp_exitsyscall(void)
 	gmp_leave();
 }
 
+/* On gp, inside gmp_enter(): sysmon took its P while it slept in the kernel unseen. */
+void gmp_reacquire(struct g *gp)
+{
+	gp->m->p = NULL;
+	exitsyscall_slow(gp, gp->m);
+}
+
 /* --- LockOSThread --- */
 
 void gmp_lock_os_thread(void)
@@ -956,6 +965,8 @@ void gmp_schedinit(int gomaxprocs)
 		gmp_throw("out of memory at start");
 	mp->g0.tls->tid = mp->tid;
 	sched.allm = mp;
+	if (sched.slice_ns == 0)
+		sched.slice_ns = INT64_C(10000000); /* Go: forcePreemptNS */
 	procresize(gomaxprocs);
 	acquirep(mp, sched.allp[0]);
 }
@@ -986,6 +997,7 @@ void gmp_fork_child(void)
 	gmp_stack_fork_child();
 	gmp_sema_fork_child();
 	gmp_netpoll_fork_child();
+	gmp_cred_fork_child();
 	sched.started = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;

@@ -259,6 +259,7 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 	gp->result = NULL;
 	gp->sigpending = 0;
 	gp->sigq = NULL;
+	gp->props = NULL;
 	gp->altstack = (struct gmp_altstack){0};
 	gp->cancel_wake = 0;
 	gp->name[0] = '\0';

@@ -4,6 +4,7 @@
  * polls the network when nobody has for 10 ms, starts Ms that could not be started, and scavenges dead stacks.
  * It runs every 20 us while it finds something, backs off to 10 ms, and sleeps on a note while all Ps idle.
  */
+#include <signal.h>
 #include <sys/prctl.h>
 
 #include "core/gmp.h"
@@ -12,9 +13,55 @@
 #define FIRST_DELAY_US 20
 #define MAX_DELAY_US 10000
 #define IDLE_ROUNDS 50		      /* rounds without a catch before the delay doubles */
-#define SLICE_NS INT64_C(10000000)    /* forcePreemptNS */
+#define SYSCALL_NS INT64_C(10000000)  /* a P in a system call without work for it is left this long */
+#define ASK_AGAIN_NS INT64_C(100000)  /* between two requests to the same G */
 #define POLL_NS INT64_C(10000000)     /* netpoll if the last one is older */
 #define SCAVENGE_NS INT64_C(20000000)
+
+/* Somebody could use pp: only then is it worth disturbing its G. */
+static bool work_waits(struct p *pp, int64_t now)
+{
+	int64_t timer = atomic_load_explicit(&pp->timer0_when, memory_order_relaxed); /* a hint */
+
+	return !gmp_runqempty(pp) || atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0 ||
+	       (timer != 0 && timer < now);
+}
+
+/* CPU time of a kernel thread of ours in ns; -1 when it cannot be read. */
+static int64_t thread_cpu(int tid)
+{
+	int64_t ts[2];
+	/* linux: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED */
+	int clock = (int)(~(unsigned)tid << 3 | 6);
+
+	return sys2(__NR_clock_gettime, clock, ts) == 0 ? ts[0] * NSEC_PER_SEC + ts[1] : -1;
+}
+
+/*
+ * The G on pp has had its slice and others wait. If its M burns CPU, ask it to yield; if the M's CPU clock stands
+ * still, it sleeps somewhere past the hooks: take the P. True when something was done.
+ */
+static bool slice_over(struct p *pp, int64_t now)
+{
+	struct m *mp = pp->m;
+	int64_t cpu;
+
+	if (mp == NULL || now - pp->mon_cpuwhen < ASK_AGAIN_NS)
+		return mp != NULL;
+	cpu = thread_cpu(mp->tid);
+	if (cpu < 0)
+		return false;
+	pp->mon_cpuwhen = now;
+	if (pp->mon_cpu == 0 || cpu != pp->mon_cpu) {
+		bool first = pp->mon_cpu == 0;
+
+		pp->mon_cpu = cpu;
+		if (!first && !sched.preempt_off)
+			gmp_preemptone(pp);
+		return true;
+	}
+	return gmp_retake_blocked(pp);
+}
 
 /* Take Ps back; how many. */
 static int retake(int64_t now)
@@ -31,8 +78,11 @@ static int retake(int64_t now)
 		if (pp->mon_schedtick != t) {
 			pp->mon_schedtick = t;
 			pp->mon_schedwhen = now;
-		} else if (now - pp->mon_schedwhen >= SLICE_NS) {
+			pp->mon_cpu = 0;
+		} else if (now - pp->mon_schedwhen >= sched.slice_ns && st == P_RUNNING) {
 			atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* a request, no order */
+			if (work_waits(pp, now) && slice_over(pp, now))
+				n++;
 		}
 		if (st != P_SYSCALL)
 			continue;
@@ -45,7 +95,7 @@ static int retake(int64_t now)
 		}
 		/* No work for it, and others look for work: leave it, but not for ever. */
 		if (gmp_runqempty(pp) && atomic_load(&sched.nmspinning) + atomic_load(&sched.npidle) > 0 &&
-		    now - pp->mon_syscallwhen < SLICE_NS)
+		    now - pp->mon_syscallwhen < SYSCALL_NS)
 			continue;
 		st = P_SYSCALL;
 		/* pairs with the CAS in gmp_exitsyscall: one of the two gets it */
@@ -63,7 +113,11 @@ void *gmp_sysmon(void *arg)
 	int64_t delay = 0, scavenged = 0;
 	int idle = 0;
 
+	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
+
 	(void)arg;
+	gmp_cred_sysmon();
+	sys_sigmask(SIG_SETMASK, &mask, NULL);
 	/* 20 us mean 20 us: the default slack of 50 us would more than triple it */
 	sys2(__NR_prctl, PR_SET_TIMERSLACK, 1);
 	for (;;) {
@@ -108,6 +162,7 @@ void *gmp_sysmon(void *arg)
 			idle = 0;
 		else
 			idle++;
+		gmp_notify_lost();
 		if (now - scavenged > SCAVENGE_NS) {
 			scavenged = now;
 			gmp_scavenge(now);

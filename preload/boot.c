@@ -111,6 +111,46 @@ static void stress_from_env(const char *env)
 		gmp_log("scheduling at random, GMPSHIM_SCHED=random:%lu", (unsigned long)seed);
 }
 
+static void slice_from_env(const char *us, const char *godebug)
+{
+	int64_t v = us != NULL ? gmp_parse_number(us, 1000000) : 0;
+
+	if (us != NULL && v < 100)
+		gmp_log("GMPSHIM_SLICE_US=%s is not a number from 100 to 1000000: using 10000", us);
+	sched.slice_ns = v >= 100 ? v * 1000 : sched.stress ? 100000 : 10000000;
+	sched.preempt_off = godebug != NULL && strstr(godebug, "asyncpreemptoff=1") != NULL;
+}
+
+static int note_text(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	unsigned *n = arg;
+	uintptr_t vdso = getauxval(AT_SYSINFO_EHDR), rtld = getauxval(AT_BASE);
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum && *n < 8; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		uintptr_t lo = info->dlpi_addr + ph->p_vaddr, hi = lo + ph->p_memsz;
+
+		if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X))
+			continue;
+		if (info->dlpi_addr == gmp_libc.base || info->dlpi_addr == rtld || info->dlpi_addr == vdso ||
+		    ((uintptr_t)note_text >= lo && (uintptr_t)note_text < hi)) {
+			gmp_host.nopreempt[*n].lo = lo;
+			gmp_host.nopreempt[(*n)++].hi = hi;
+		}
+	}
+	return 0;
+}
+
+/* Code in which a G is not stopped: it may hold a lock of libc's, be in a vdso sequence, or in the shim itself. */
+static void init_nopreempt(void)
+{
+	unsigned n = 0;
+
+	if (gmp_host.nopreempt[0].hi == 0)
+		dl_iterate_phdr(note_text, &n);
+}
+
 static void *sysmon_main(void *arg)
 {
 	(void)arg;
@@ -163,6 +203,7 @@ static void init_host(void)
 	gmp_host.run_deferred = gmp_run_deferred;
 	gmp_host.route_slot = gmp_route_slot;
 	gmp_host.last_exit = host_last_exit;
+	gmp_host.notify = gmp_cancel_async;
 }
 
 /* The running stack and TCB become a G on allp[0]'s queue; m0 enters mstart and finds it there. */
@@ -216,6 +257,7 @@ static void __attribute__((constructor)) gmp_boot(int argc, char **argv, char **
 	procs = gmp_getenv("GOMAXPROCS");
 	gmp_osinit(getauxval(AT_HWCAP2), getauxval(AT_PAGESZ), procs == NULL || gmp_parse_procs(procs) == 0);
 	stress_from_env(gmp_getenv("GMPSHIM_SCHED"));
+	slice_from_env(gmp_getenv("GMPSHIM_SLICE_US"), gmp_getenv("GODEBUG"));
 	rt0_go(procs_from_env(procs));
 	booted = true;
 }
@@ -242,6 +284,9 @@ int gmp_go_live(void)
 	}
 	sys1(__NR_set_tid_address, &gp->m->tidword);
 	gmp_signal_live();
+	init_nopreempt();
+	gmp_props_init();
+	gmp_preempt_init();
 	rc = gmp_main_started();
 	return rc;
 }

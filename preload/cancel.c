@@ -68,10 +68,8 @@ int hook_pthread_cancel(pthread_t th)
 }
 
 /* In the handler of SIG_NOTIFY, on a G outside the shim: libc set the asynchronous type around its system call too. */
-void gmp_cancel_async(void *uc)
+void gmp_cancel_async(struct g *gp, void *uc)
 {
-	struct g *gp = getg();
-
 	(void)uc;
 	if (!gmp_cancel_pending(gp) || !(atomic_load(flags_of(gp)) & CANCELTYPE))
 		return;

@@ -29,8 +29,13 @@ void gmp_route_slot(struct m *mp);
 int gmp_signal_send(struct g *gp, int sig, siginfo_t *info); /* thread-directed */
 void gmp_set_sigmask(gmp_sigset mask); /* the calling thread's; kernel, G and M */
 void gmp_signal_fork_child(void);
-void gmp_kick(struct g *gp); /* make a running or blocked G look at its requests */
 
 /* --- cancel.c --- */
 bool gmp_cancel_pending(struct g *gp);
-void gmp_cancel_async(void *uc);
+void gmp_cancel_async(struct g *gp, void *uc);
+
+/* --- props.c --- */
+void gmp_props_init(void);	       /* when threads begin */
+void gmp_props_apply(struct g *gp);    /* on gp: what others set */
+void gmp_props_end(struct g *gp);
+struct g *gmp_g_of_tid(int tid);

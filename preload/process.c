@@ -57,10 +57,27 @@ pid_t hook__Fork(void)
 	return do_fork(real._Fork);
 }
 
-/* The parent waits for the exec or exit of a child that shares its memory: that is fork, but for the waiting. */
+static void vfork_before(void)
+{
+	if (!live() || getg() == NULL)
+		return;
+	gmp_entersyscall(); /* the parent sleeps until the child has gone */
+	gmp_enter();	    /* the child shares this TLS: every hook it calls passes */
+}
+
+static long vfork_after(long rc)
+{
+	if (live() && getg() != NULL) {
+		gmp_leave_quiet();
+		gmp_exitsyscall();
+	}
+	return rc < 0 ? fail((int)-rc) : rc;
+}
+
+/* A tail call: the child returns to our caller and overwrites what is below (meson.build refuses to build without). */
 pid_t hook_vfork(void)
 {
-	return hook_fork();
+	return (pid_t)arch_vfork(vfork_before, vfork_after);
 }
 
 /* daemon and forkpty call fork inside libc. */

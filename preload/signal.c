@@ -405,6 +405,8 @@ void gmp_run_deferred(struct g *gp)
 		sys_sigmask(SIG_SETMASK, &gmp_tls.foreign_mask, NULL); /* what waited in the kernel comes now */
 		return;
 	}
+	if (unlikely(gp->props != NULL))
+		gmp_props_apply(gp);
 	do {
 		struct m *mp;
 

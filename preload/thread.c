@@ -67,6 +67,7 @@ static void __attribute__((noreturn)) thread_end(struct g *gp)
 		real.dlerror();
 	if (atomic_fetch_sub(&sched.nlive, 1) == 1)
 		real.exit(0); /* the last thread: POSIX pthread_exit */
+	gmp_props_end(gp);
 	gmp_signal_end_g(gp);
 	gmp_enter();
 	if (*(char **)(gp->tcb + gmp_tcb.robust_head) != gp->tcb + gmp_tcb.robust_head)

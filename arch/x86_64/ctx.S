@@ -122,3 +122,47 @@ FUNC(arch_clone)
 	call *%rax
 	ud2
 END(arch_clone)
+
+/* Returns from a signal handler. Unwinders look at pc - 1, so a nop stands before the label's code. */
+	.balign 16
+	nop
+FUNC(arch_sigreturn)
+	mov $__NR_rt_sigreturn, %eax
+	syscall
+END(arch_sigreturn)
+
+/*
+ * long arch_vfork(void (*before)(void), long (*after)(long)): vfork(2) whose child returns on the caller's stack. The
+ * child overwrites the stack below the caller's frame, so the return address is kept in a register meanwhile.
+ * before runs first; after(rc) runs in the parent only, once the child has gone, and gives the result.
+ */
+FUNC(arch_vfork)
+	endbr64
+	push %rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbx, 0
+	mov %rsi, %rbx
+	call *%rdi
+	mov %rbx, %rsi
+	pop %rbx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbx
+	pop %rdi
+	.cfi_adjust_cfa_offset -8
+	.cfi_register rip, rdi
+	mov $__NR_vfork, %eax
+	syscall
+	push %rdi
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rip, 0
+	test %rax, %rax
+	jz 1f
+	sub $8, %rsp
+	.cfi_adjust_cfa_offset 8
+	mov %rax, %rdi
+	call *%rsi
+	add $8, %rsp
+	.cfi_adjust_cfa_offset -8
+1:
+	ret
+END(arch_vfork)

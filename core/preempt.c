@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Stopping a G that runs too long, and taking the P of an M that sleeps in the kernel where no hook sees it.
+ *
+ * Preemption: sysmon sends SIG_NOTIFY to the M. Its handler runs on the G's own stack, the kernel's frame below it
+ * holds every register, and the G is queued and switched away from right there; it is resumed, perhaps on another M,
+ * by returning from the handler. Not now, if the G is in the shim (inshim), on a stack that is not its own, or in code
+ * that holds locks others cannot wait for cleanly (host.nopreempt): then p->preempt stays set and sysmon asks
+ * again. No libc function, no lock, no unwinding in the handler.
+ *
+ * Unseen blocking: an M that holds a P and sleeps past the hooks. Only one of sysmon and the M may end up with the P:
+ *
+ *	sysmon			M, waking up
+ *	pstolen = TRYING	inshim++		 (gmp_enter)
+ *	membarrier		compiler barrier
+ *	read inshim, clock	read pstolen
+ *
+ * If sysmon reads inshim == 0 the M reads TRYING or TAKEN, and waits for the verdict. The flag is in the TLS of the G,
+ * where gmp_enter finds it with one load. An M whose P was TAKEN queues its G at its next entry into the shim; one
+ * that does not come by is reminded with SIG_NOTIFY (gmp_notify_lost).
+ */
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+
+#include "core/gmp.h"
+
+enum pstolen { STOLEN_NO, STOLEN_TRYING, STOLEN_TAKEN };
+
+static _Atomic(int) nlost; /* Gs that run without a P */
+
+/* sysmon only: the state letter of /proc/self/task/<tid>/stat; 0 when it cannot be read. */
+static char thread_state(int tid)
+{
+	char path[48] = "/proc/self/task/", digits[12], buf[256];
+	int n = 0, at = 16, fd, len;
+
+	do
+		digits[n++] = (char)('0' + tid % 10);
+	while ((tid /= 10) != 0);
+	while (n > 0)
+		path[at++] = digits[--n];
+	for (const char *s = "/stat"; *s != '\0'; s++)
+		path[at++] = *s;
+	fd = (int)sys4(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	len = (int)sys3(__NR_read, fd, buf, sizeof(buf) - 1);
+	sys1(__NR_close, fd);
+	/* "tid (comm) S ...": comm may hold anything, so look from the end */
+	for (int i = len - 1; i > 1; i--)
+		if (buf[i - 2] == ')' && buf[i - 1] == ' ')
+			return buf[i];
+	return 0;
+}
+
+static bool asleep(int tid)
+{
+	char s = thread_state(tid);
+
+	return s == 'S' || s == 'D';
+}
+
+/* sysmon. True when pp was taken and handed on. */
+bool gmp_retake_blocked(struct p *pp)
+{
+	struct m *mp = pp->m;
+	struct g *gp = mp != NULL ? mp->curg : NULL;
+	uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_acquire), no = STOLEN_NO;
+	bool ok;
+
+	if (gp == NULL || gp->tls == NULL || gp->status != G_RUNNING || gp->lockedm != NULL || !asleep(mp->tid))
+		return false;
+	if (!atomic_compare_exchange_strong(&gp->tls->pstolen, &no, STOLEN_TRYING))
+		return false;
+	sys3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+	ok = *(volatile uint32_t *)&gp->tls->inshim == 0 && mp->curg == gp && pp->m == mp && mp->p == pp &&
+	     gp->status == G_RUNNING && atomic_load(&pp->schedtick) == tick && atomic_load(&pp->status) == P_RUNNING &&
+	     asleep(mp->tid);
+	if (!ok) {
+		atomic_store(&gp->tls->pstolen, STOLEN_NO);
+		return false;
+	}
+	atomic_fetch_add(&nlost, 1);
+	pp->m = NULL;
+	atomic_store(&pp->status, P_IDLE);
+	pp->mon_cpu = 0;
+	atomic_fetch_add_explicit(&pp->schedtick, 1, memory_order_relaxed); /* a new slice */
+	atomic_store(&gp->tls->pstolen, STOLEN_TAKEN); /* the M may go on; pp is no longer its own */
+	gmp_handoffp(pp);
+	return true;
+}
+
+/* gmp_enter found pstolen set; inshim is 1 or more. */
+void gmp_enter_stolen(void)
+{
+	struct g *gp = getg();
+	uint32_t v;
+
+	while ((v = atomic_load(&gmp_tls.pstolen)) == STOLEN_TRYING)
+		arch_pause();
+	if (v != STOLEN_TAKEN)
+		return;
+	atomic_store(&gmp_tls.pstolen, STOLEN_NO);
+	atomic_fetch_sub(&nlost, 1);
+	gmp_reacquire(gp);
+}
+
+static void notify(struct m *mp)
+{
+	sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY);
+}
+
+/* sysmon: Gs that woke up without a P and compute on. Only those that run: a sleeper would see EINTR. */
+void gmp_notify_lost(void)
+{
+	if (atomic_load_explicit(&nlost, memory_order_relaxed) == 0)
+		return;
+	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink) {
+		struct g *gp = mp->curg;
+
+		if (gp != NULL && gp->tls != NULL && gp->tls->pstolen == STOLEN_TAKEN && thread_state(mp->tid) == 'R')
+			notify(mp);
+	}
+}
+
+void gmp_preemptone(struct p *pp)
+{
+	struct m *mp = pp->m;
+
+	if (mp != NULL)
+		notify(mp);
+}
+
+static bool may_stop(struct g *gp, void *uc)
+{
+	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc);
+
+	if (gp->status != G_RUNNING || gp->lockedm != NULL || sp < (uintptr_t)gp->stack_lo || sp > (uintptr_t)gp->stack_hi)
+		return false;
+	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
+		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)
+			return false;
+	return true;
+}
+
+/* SIG_NOTIFY. On an M, on whatever stack. */
+static void on_notify(int sig, siginfo_t *info, void *uc)
+{
+	struct g *gp = getg();
+	struct p *pp;
+
+	(void)sig;
+	(void)info;
+	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
+	if (gp == NULL || gp->kind == GK_G0)
+		return;
+	if (gmp_tls.inshim > 0) {
+		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
+		return;
+	}
+	if (gmp_host.notify != NULL)
+		gmp_host.notify(gp, uc);
+	if (!may_stop(gp, uc))
+		return;
+	gmp_enter(); /* a G that lost its P queues here */
+	pp = gp->m->p;
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+		gmp_gosched();
+	gmp_leave();
+}
+
+void gmp_preempt_init(void)
+{
+	struct {
+		void (*handler)(int, siginfo_t *, void *);
+		unsigned long flags;
+		void (*restorer)(void);
+		gmp_sigset mask;
+	} act = {on_notify, SA_SIGINFO | SA_NODEFER | SA_RESTART | 0x04000000 /* SA_RESTORER */, arch_sigreturn, 0};
+
+	sys4(__NR_rt_sigaction, SIG_NOTIFY, &act, NULL, sizeof(gmp_sigset));
+	sys3(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	atomic_store_explicit(&nlost, 0, memory_order_relaxed); /* also in a forked child */
+}
