@@ -69,7 +69,7 @@ bool gmp_retake_blocked(struct p *pp)
 	uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_acquire), no = STOLEN_NO;
 	bool ok;
 
-	if (gp == NULL || gp->tls == NULL || gp->status != G_RUNNING || gp->lockedm != NULL || !asleep(mp->tid))
+	if (gp == NULL || gp->tls == NULL || gp->status != G_RUNNING || !asleep(mp->tid))
 		return false;
 	if (!atomic_compare_exchange_strong(&gp->tls->pstolen, &no, STOLEN_TRYING))
 		return false;
@@ -136,7 +136,7 @@ static bool may_stop(struct g *gp, void *uc)
 {
 	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc);
 
-	if (gp->status != G_RUNNING || gp->lockedm != NULL || sp < (uintptr_t)gp->stack_lo || sp > (uintptr_t)gp->stack_hi)
+	if (gp->status != G_RUNNING || sp < (uintptr_t)gp->stack_lo || sp > (uintptr_t)gp->stack_hi)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)

@@ -34,7 +34,12 @@ void gmp_testcancel(void)
 {
 	struct g *gp = getg();
 
-	if (gp != NULL && unlikely(gmp_cancel_pending(gp)))
+	if (gp == NULL)
+		return;
+	/* The wake-up is spent; the request itself stays in libc's flags. Cleared before they are read. */
+	if (unlikely(atomic_load_explicit(&gp->cancel_wake, memory_order_relaxed)))
+		atomic_store(&gp->cancel_wake, 0);
+	if (unlikely(gmp_cancel_pending(gp)))
 		real.pthread_testcancel();
 }
 

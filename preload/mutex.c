@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Mutexes. Words and meaning are those of NPTL: __lock is 0 free, 1 held, 2 held and perhaps waited for; __owner is
+ * the virtual tid, __nusers and __count as there (so init, destroy and a mutex locked before threads began need no
+ * care). Waiters wait in core's queue on &__lock.
+ *
+ * Barging, not handing over: unlock frees the word and wakes the first waiter, and whoever comes first takes it. A
+ * handed-over mutex stays locked until its next owner has been scheduled, and every further locker queues behind: a
+ * convoy. A barging locker sets 1, not 2, so that its own unlock wakes nobody while the woken waiter is on its way;
+ * that waiter takes the word as 2, as it cannot know whether others wait. So one wake-up is under way at a time.
+ *
+ * A native unlock of the word (libc reached past the hooks: RTLD_DEEPBIND, dlmopen) wakes the kernel's futex, not our
+ * queue: the waiter stays until the next contended unlock. A deadline on every wait would mend that but costs a
+ * timer per wait, so it is not done here: dlopen drops RTLD_DEEPBIND instead (HAZARDS.md 41).
+ *
+ * Special mutexes (robust, priority, process-shared): the owner in the word must be a kernel tid. glibc's own code
+ * runs them while the G is locked to its M, from acquire to release, and the TCB's tid field holds the M's tid around
+ * the call. The M's robust list is the G's while robust ones are taken. The registration stays behind: an empty list
+ * or entries with another M's tid mean nothing to the kernel. Waiters of such a mutex hold a kernel thread each.
+ */
+#include "preload/locks.h"
+
+/* --- waiting --- */
+
+bool gmp_lock_may_spin(void)
+{
+	struct g *gp = getg();
+	struct m *mp;
+	struct p *pp;
+
+	if (gp == NULL || sched.gomaxprocs < 2)
+		return false;
+	/* hints: the thread may be moved to another M in between, but Ms and Ps are never freed */
+	mp = *(struct m *volatile *)&gp->m;
+	pp = mp != NULL ? *(struct p *volatile *)&mp->p : NULL;
+	return pp != NULL &&
+	       sched.gomaxprocs - atomic_load_explicit(&sched.npidle, memory_order_relaxed) -
+			       atomic_load_explicit(&sched.nmspinning, memory_order_relaxed) > 1 &&
+	       gmp_runqempty(pp);
+}
+
+void gmp_lock_interrupted(void)
+{
+	struct g *gp = getg();
+
+	if (gp == NULL)
+		return;
+	/*
+	 * A cancellation request stays in the TCB's flags for the next cancellation point, whose first act is to look
+	 * there; the wake-up must not end every further park. The requester sets the flags before cancel_wake.
+	 */
+	if (atomic_load_explicit(&gp->cancel_wake, memory_order_relaxed)) {
+		atomic_store(&gp->cancel_wake, 0);
+		gmp_cancel_async(gp, NULL); /* asynchronous cancelability ends the wait as well */
+	}
+}
+
+static inline bool take(word32 *w)
+{
+	uint32_t free = 0;
+
+	/* acquire: pairs with the release in release() */
+	return atomic_compare_exchange_strong_explicit(w, &free, 1, memory_order_acquire, memory_order_relaxed);
+}
+
+static bool spin(word32 *w)
+{
+	for (int i = 0; i < LOCK_SPIN_ROUNDS && gmp_lock_may_spin(); i++) {
+		lock_spin(i);
+		if (atomic_load_explicit(w, memory_order_relaxed) == 0 && take(w))
+			return true;
+	}
+	return false;
+}
+
+/* 0, or (abs != NULL) ETIMEDOUT, EINVAL. woken: the caller was waiting already, so others may be. */
+static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec *abs, bool woken)
+{
+	int64_t deadline = GMP_NO_DEADLINE;
+
+	if (!woken && spin(w))
+		return 0;
+	/* acquire: pairs with release(). 2: the word's owner must wake us, or those who waited with us */
+	while (atomic_exchange_explicit(w, 2, memory_order_acquire) != 0) {
+		int rc;
+
+		if (abs != NULL && deadline == GMP_NO_DEADLINE) {
+			/* As in NPTL, the time matters only to those who wait. */
+			if (abs->tv_sec < 0)
+				return ETIMEDOUT;
+			if (!ts_valid(abs))
+				return EINVAL;
+			deadline = deadline_of(clock, abs);
+			if (deadline <= gmp_nanotime())
+				return ETIMEDOUT;
+		}
+		rc = gmp_futex_wait((const uint32_t *)w, 2, UINT32_MAX, deadline, "mutex lock");
+		if (rc == -ETIMEDOUT)
+			return ETIMEDOUT;
+		if (rc == -EINTR)
+			gmp_lock_interrupted();
+	}
+	return 0;
+}
+
+static noinline void wake(word32 *w)
+{
+	gmp_enter();
+	gmp_sema_wake((const void *)w, 1, UINT32_MAX);
+	gmp_leave();
+}
+
+static inline void release(word32 *w)
+{
+	/* release: pairs with take(). The mutex may be gone from here on; its address is only a key. */
+	if (unlikely(atomic_exchange_explicit(w, 0, memory_order_release) == 2))
+		wake(w);
+}
+
+/* --- ordinary mutexes --- */
+
+static inline int lock_normal(pthread_mutex_t *m, bool woken)
+{
+	word32 *w = WORD32(m->__data.__lock);
+
+	if (unlikely(woken || !take(w)))
+		take_slow(w, 0, NULL, woken);
+	return 0;
+}
+
+/* A second lock by the owner: what the kind says about it. -1: it is not the owner. */
+static inline int relock(pthread_mutex_t *m, int kind, int tid)
+{
+	if (m->__data.__owner != tid)
+		return -1;
+	if ((kind & MUTEX_KIND) == PTHREAD_MUTEX_ERRORCHECK_NP)
+		return EDEADLK;
+	if ((kind & MUTEX_KIND) != PTHREAD_MUTEX_RECURSIVE_NP)
+		return -1;
+	if (unlikely(m->__data.__count + 1 == 0))
+		return EAGAIN;
+	m->__data.__count++;
+	return 0;
+}
+
+static inline void acquired(pthread_mutex_t *m, int kind, int tid)
+{
+	if (unlikely((kind & MUTEX_KIND) == PTHREAD_MUTEX_RECURSIVE_NP))
+		m->__data.__count = 1;
+	m->__data.__owner = tid;
+}
+
+static noinline int lock_kind(pthread_mutex_t *m, int kind)
+{
+	int tid = self_tid(), rc;
+
+	if (mutex_special(kind))
+		return gmp_special_mutex(MUTEX_LOCK, m, 0, NULL);
+	rc = relock(m, kind, tid);
+	if (rc >= 0)
+		return rc;
+	lock_normal(m, false);
+	acquired(m, kind, tid);
+	m->__data.__nusers++;
+	return 0;
+}
+
+int hook_pthread_mutex_lock(pthread_mutex_t *m)
+{
+	int kind;
+
+	if (unlikely(!live()))
+		return PASS(pthread_mutex_lock)(m);
+	stress_point();
+	kind = mutex_kind(m);
+	if (unlikely((kind & ~MUTEX_ELISION) != PTHREAD_MUTEX_TIMED_NP))
+		return lock_kind(m, kind);
+	lock_normal(m, false);
+	m->__data.__owner = self_tid();
+	m->__data.__nusers++;
+	return 0;
+}
+
+static int clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
+{
+	int kind = mutex_kind(m), tid = self_tid(), rc;
+	word32 *w = WORD32(m->__data.__lock);
+
+	stress_point();
+	if (mutex_special(kind))
+		return gmp_special_mutex(MUTEX_CLOCKLOCK, m, clock, abs);
+	rc = relock(m, kind, tid);
+	if (rc >= 0)
+		return rc;
+	if (!take(w)) {
+		rc = take_slow(w, clock, abs, false);
+		if (rc != 0)
+			return rc;
+	}
+	acquired(m, kind, tid);
+	m->__data.__nusers++;
+	return 0;
+}
+
+int hook_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *abs)
+{
+	if (!live())
+		return PASS(pthread_mutex_timedlock)(m, abs);
+	return clocklock(m, CLOCK_REALTIME, abs);
+}
+
+int hook_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
+{
+	if (!live())
+		return PASS(pthread_mutex_clocklock)(m, clock, abs);
+	return clock_ok(clock) ? clocklock(m, clock, abs) : EINVAL;
+}
+
+int hook_pthread_mutex_trylock(pthread_mutex_t *m)
+{
+	int kind, tid;
+	word32 *w;
+
+	if (unlikely(!live()))
+		return PASS(pthread_mutex_trylock)(m);
+	kind = mutex_kind(m);
+	if (mutex_special(kind))
+		return gmp_special_mutex(MUTEX_TRYLOCK, m, 0, NULL);
+	tid = self_tid();
+	w = WORD32(m->__data.__lock);
+	if ((kind & MUTEX_KIND) == PTHREAD_MUTEX_RECURSIVE_NP) {
+		int rc = relock(m, kind, tid);
+
+		if (rc >= 0)
+			return rc;
+	}
+	if (atomic_load_explicit(w, memory_order_relaxed) != 0 || !take(w))
+		return EBUSY;
+	acquired(m, kind, tid);
+	m->__data.__nusers++;
+	return 0;
+}
+
+/* 1: the caller still holds it (recursive); 0: to be released; else an error. */
+static inline int may_unlock(pthread_mutex_t *m, int kind)
+{
+	switch (kind & MUTEX_KIND) {
+	case PTHREAD_MUTEX_RECURSIVE_NP:
+		if (m->__data.__owner != self_tid())
+			return EPERM;
+		return --m->__data.__count != 0 ? -1 : 0;
+	case PTHREAD_MUTEX_ERRORCHECK_NP:
+		return m->__data.__owner != self_tid() || m->__data.__lock == 0 ? EPERM : 0;
+	default:
+		return 0;
+	}
+}
+
+static noinline int unlock_kind(pthread_mutex_t *m, int kind)
+{
+	int rc;
+
+	if (mutex_special(kind))
+		return gmp_special_mutex(MUTEX_UNLOCK, m, 0, NULL);
+	rc = may_unlock(m, kind);
+	if (rc != 0)
+		return rc < 0 ? 0 : rc;
+	m->__data.__owner = 0;
+	m->__data.__nusers--;
+	release(WORD32(m->__data.__lock));
+	return 0;
+}
+
+int hook_pthread_mutex_unlock(pthread_mutex_t *m)
+{
+	int kind;
+
+	if (unlikely(!live()))
+		return PASS(pthread_mutex_unlock)(m);
+	kind = mutex_kind(m);
+	if (unlikely((kind & ~MUTEX_ELISION) != PTHREAD_MUTEX_TIMED_NP))
+		return unlock_kind(m, kind);
+	m->__data.__owner = 0;
+	m->__data.__nusers--;
+	release(WORD32(m->__data.__lock));
+	return 0;
+}
+
+/* --- for condition variables --- */
+
+int gmp_mutex_cond_check(const pthread_mutex_t *m)
+{
+	switch (mutex_kind(m) & MUTEX_KIND) {
+	case PTHREAD_MUTEX_RECURSIVE_NP:
+		return m->__data.__owner != self_tid() ? EPERM : 0;
+	case PTHREAD_MUTEX_ERRORCHECK_NP:
+		return m->__data.__owner != self_tid() || m->__data.__lock == 0 ? EPERM : 0;
+	default:
+		return 0;
+	}
+}
+
+int gmp_mutex_cond_unlock(pthread_mutex_t *m)
+{
+	int kind = mutex_kind(m), rc;
+
+	if (mutex_special(kind))
+		return gmp_special_mutex(MUTEX_UNLOCK, m, 0, NULL);
+	rc = may_unlock(m, kind);
+	if (rc != 0)
+		return rc < 0 ? 0 : rc; /* recursive and held more than once: waits with it, as in NPTL */
+	m->__data.__owner = 0;
+	release(WORD32(m->__data.__lock));
+	return 0;
+}
+
+int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved)
+{
+	int kind = mutex_kind(m), tid = self_tid(), rc;
+
+	if (mutex_special(kind))
+		return gmp_special_mutex(MUTEX_LOCK, m, 0, NULL);
+	rc = relock(m, kind, tid);
+	if (rc >= 0)
+		return rc;
+	lock_normal(m, moved);
+	acquired(m, kind, tid);
+	return 0;
+}
+
+/* --- special mutexes --- */
+
+struct special gmp_special_begin(int owner, bool robust)
+{
+	struct special s = {.gp = getg()};
+	int *tid, ktid;
+
+	if (s.gp != NULL && gmp_tls.inshim == 0 && !on_g()) /* on_g(): mends a system call left by longjmp */
+		s.gp = NULL;
+	if (s.gp == NULL)
+		return s;
+	gmp_lock_os_thread();
+	ktid = s.gp->m->tid; /* from here on the M is ours */
+	if (s.gp->kind == GK_MAIN && owner == s.gp->tid)
+		ktid = owner; /* taken before threads began */
+	if (robust)
+		sys2(__NR_set_robust_list, s.gp->tcb + gmp_tcb.robust_head, 3 * sizeof(long));
+	tid = (int *)(s.gp->tcb + gmp_tcb.tid);
+	s.old_tid = *tid;
+	*tid = ktid;
+	atomic_signal_fence(memory_order_seq_cst);
+	return s;
+}
+
+void gmp_special_end(struct special *s, bool keep_locked)
+{
+	if (s->gp == NULL)
+		return;
+	atomic_signal_fence(memory_order_seq_cst);
+	*(int *)(s->gp->tcb + gmp_tcb.tid) = s->old_tid;
+	if (!keep_locked)
+		gmp_unlock_os_thread();
+}
+
+static int special_lock(const struct special *s, enum mutex_op op, pthread_mutex_t *m, clockid_t clock,
+			const struct timespec *abs)
+{
+	/* Mostly it is free. EBUSY: perhaps EDEADLK and the like, which the full call finds out. */
+	int rc = real.pthread_mutex_trylock(m);
+	bool handoff = s->gp != NULL && gmp_tls.inshim == 0;
+
+	if (op == MUTEX_TRYLOCK || rc != EBUSY)
+		return rc;
+	if (handoff)
+		gmp_entersyscall();
+	rc = op == MUTEX_LOCK ? real.pthread_mutex_lock(m) : real.pthread_mutex_clocklock(m, clock, abs);
+	if (handoff)
+		gmp_exitsyscall();
+	return rc;
+}
+
+int gmp_special_mutex(enum mutex_op op, pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
+{
+	int kind = mutex_kind(m), owner = m->__data.__owner, rc;
+	bool was_mine;
+	struct special s;
+
+	if (kind & (MUTEX_ROBUST | MUTEX_PRIO_INHERIT)) /* there the lock word tells, also of an inconsistent one */
+		owner = (int)((uint32_t)m->__data.__lock & FUTEX_TID_MASK);
+	s = gmp_special_begin(owner, (kind & MUTEX_ROBUST) && op != MUTEX_CONSISTENT);
+	switch (op) {
+	case MUTEX_CONSISTENT:
+		rc = real.pthread_mutex_consistent(m);
+		gmp_special_end(&s, false);
+		return rc;
+	case MUTEX_UNLOCK:
+		/* lockcnt counts this call's own: > 1 if some acquire of ours stands behind it */
+		was_mine = s.gp != NULL && s.gp->lockcnt > 1 && owner == s.gp->m->tid;
+		rc = real.pthread_mutex_unlock(m);
+		gmp_special_end(&s, false);
+		if (was_mine && (rc == 0 || rc == ENOTRECOVERABLE))
+			gmp_unlock_os_thread();
+		return rc;
+	default:
+		rc = special_lock(&s, op, m, clock, abs);
+		gmp_special_end(&s, rc == 0 || rc == EOWNERDEAD);
+		return rc;
+	}
+}
+
+int hook_pthread_mutex_consistent(pthread_mutex_t *m)
+{
+	if (!live())
+		return PASS(pthread_mutex_consistent)(m);
+	return gmp_special_mutex(MUTEX_CONSISTENT, m, 0, NULL);
+}
+
+/* Locks and unlocks the mutex inside. */
+int hook_pthread_mutex_setprioceiling(pthread_mutex_t *m, int ceiling, int *old)
+{
+	struct special s;
+	bool handoff;
+	int rc;
+
+	if (!live())
+		return PASS(pthread_mutex_setprioceiling)(m, ceiling, old);
+	s = gmp_special_begin(m->__data.__owner, false);
+	handoff = s.gp != NULL && gmp_tls.inshim == 0;
+	if (handoff)
+		gmp_entersyscall();
+	rc = real.pthread_mutex_setprioceiling(m, ceiling, old);
+	if (handoff)
+		gmp_exitsyscall();
+	gmp_special_end(&s, false);
+	return rc;
+}

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The whole scheduler on Gs with real TLS blocks, without preload. The test function is the main G; what a G finds is
+ * counted and judged there, since check may only be called from one place at a time.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "core/log.h"
+#include "core/sema.h"
+
+#define ANY UINT32_MAX
+
+static __thread volatile int own_var = 42;
+static _Atomic(long) bad, count;
+
+/* Use the CPU for ns without giving it up. */
+static void burn(int64_t ns)
+{
+	int64_t end = gmp_nanotime() + ns;
+
+	while (gmp_nanotime() < end)
+		arch_pause();
+}
+
+/* --- many Gs --- */
+
+#define MANY 10000
+#define YIELDS 10
+
+static void yielder(void *arg)
+{
+	struct g *self = getg();
+	int base = (int)(intptr_t)arg;
+
+	if (own_var != 42 || self == NULL || self->status != G_RUNNING || self->m->curg != self)
+		atomic_fetch_add(&bad, 1);
+	own_var = base;
+	for (int i = 0; i < YIELDS; i++) {
+		ut_yield();
+		if (getg() != self || own_var != base + i || self->m->curg != self)
+			atomic_fetch_add(&bad, 1);
+		own_var = own_var + 1;
+	}
+	atomic_fetch_add(&count, YIELDS);
+}
+
+START_TEST(many)
+{
+	ut_boot(1 << _i);
+	for (int i = 0; i < MANY; i++)
+		ut_go(yielder, (void *)(intptr_t)i);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(count, (long)MANY * YIELDS);
+	ck_assert_uint_eq(sched.stat_created, MANY);
+	/* the Ms are few: M:N, not one for each */
+	ck_assert_uint_lt(sched.stat_ms, 16);
+	/* a second wave lives in the slots of the first */
+	for (int i = 0; i < MANY; i++)
+		ut_go(yielder, (void *)(intptr_t)i);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(count, 2L * MANY * YIELDS);
+	ck_assert_ptr_eq(getg(), sched.maing);
+}
+END_TEST
+
+/* --- park and ready --- */
+
+#define PING_ROUNDS 100000u
+
+static _Atomic(uint32_t) turn;
+
+static void futex_side(void *arg)
+{
+	for (uint32_t i = (uint32_t)(uintptr_t)arg; i < 2 * PING_ROUNDS; i += 2) {
+		uint32_t v;
+
+		while ((v = atomic_load(&turn)) != i)
+			gmp_futex_wait((const uint32_t *)&turn, v, ANY, GMP_NO_DEADLINE, "test");
+		atomic_store(&turn, i + 1);
+		ut_wake(&turn, 1);
+	}
+}
+
+START_TEST(ping_pong)
+{
+	ut_boot(1 << _i);
+	ut_go(futex_side, (void *)0);
+	ut_go(futex_side, (void *)1);
+	ut_wait_all();
+	ck_assert_uint_eq(turn, 2 * PING_ROUNDS);
+}
+END_TEST
+
+/* The same on bare parkers: each side publishes its ticket and wakes the other by ticket. */
+static struct {
+	struct g *_Atomic gp;
+	_Atomic(uint64_t) ticket; /* 0: not waiting */
+} side[2];
+
+static void parker_side(void *arg)
+{
+	int me = (int)(intptr_t)arg;
+	struct g *self = getg();
+
+	atomic_store(&side[me].gp, self);
+	for (uint32_t i = 0; i < PING_ROUNDS; i++) {
+		uint64_t t, other;
+
+		gmp_enter();
+		t = gmp_park_prepare(&self->parker);
+		atomic_store(&side[me].ticket, t);
+		if (me == 0 || i > 0 || atomic_load(&side[0].ticket) != 0) {
+			/* whoever comes second, and then each in turn, wakes the other */
+			other = atomic_exchange(&side[!me].ticket, 0);
+			if (other != 0 && !gmp_wake(&atomic_load(&side[!me].gp)->parker, other, PARK_READY))
+				atomic_fetch_add(&bad, 1);
+		}
+		if (gmp_park_commit(&self->parker, t, GMP_NO_DEADLINE, "test") != PARK_READY)
+			atomic_fetch_add(&bad, 1);
+		gmp_leave();
+		atomic_fetch_add(&count, 1);
+	}
+	/* the last one is not left alone */
+	for (;;) {
+		uint64_t other = atomic_exchange(&side[!me].ticket, 0);
+
+		gmp_enter();
+		if (other != 0)
+			gmp_wake(&atomic_load(&side[!me].gp)->parker, other, PARK_READY);
+		gmp_leave();
+		if (atomic_load(&count) >= 2 * (long)PING_ROUNDS)
+			break;
+		ut_yield();
+	}
+}
+
+START_TEST(parkers)
+{
+	ut_boot(1 << _i);
+	ut_go(parker_side, (void *)0);
+	ut_go(parker_side, (void *)1);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(count, 2 * (long)PING_ROUNDS);
+}
+END_TEST
+
+/* A kernel thread that is no G wakes a G and waits for it. */
+static void *foreign_side(void *arg)
+{
+	futex_side(arg);
+	return NULL;
+}
+
+START_TEST(with_foreign)
+{
+	pthread_t th;
+
+	ut_boot(1 << _i);
+	th = ut_thread(foreign_side, (void *)1);
+	futex_side((void *)0); /* the main G */
+	ut_join(th);
+	ck_assert_uint_eq(turn, 2 * PING_ROUNDS);
+}
+END_TEST
+
+/* --- time --- */
+
+#define NSLEEPERS 200
+
+static int64_t sleep_base;
+
+static void sleeper(void *arg)
+{
+	int64_t due = sleep_base + (intptr_t)arg % 50 * 1000000;
+
+	if (gmp_sleep_until(due) != 0 || gmp_nanotime() < due)
+		atomic_fetch_add(&bad, 1);
+	atomic_fetch_add(&count, 1);
+}
+
+START_TEST(sleepers)
+{
+	int64_t took;
+
+	ut_boot(1 << _i);
+	sleep_base = gmp_nanotime();
+	for (intptr_t i = 0; i < NSLEEPERS; i++)
+		ut_go(sleeper, (void *)i);
+	ut_wait_all();
+	took = gmp_nanotime() - sleep_base;
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(count, NSLEEPERS);
+	ck_assert_int_ge(took, 49000000);
+	/* side by side, not one after the other (5 s) */
+	ck_assert_int_lt(took, 2 * NSEC_PER_SEC);
+	for (int i = 0; i < 1 << _i; i++)
+		ck_assert_uint_eq(sched.allp[i]->ntimers, 0);
+}
+END_TEST
+
+static uint32_t never;
+static _Atomic(int) timed_result = 1;
+
+static void timed_waiter(void *arg)
+{
+	(void)arg;
+	atomic_store(&timed_result, gmp_futex_wait(&never, 0, ANY, gmp_nanotime() + 5000000, "test"));
+}
+
+START_TEST(timed_wait)
+{
+	struct sema_bucket *b;
+
+	ut_boot(1 << _i);
+	ut_go(timed_waiter, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(timed_result, -110 /* ETIMEDOUT */);
+	b = gmp_sema_lock(&never);
+	ck_assert_ptr_null(gmp_sema_first(b, &never));
+	gmp_sema_unlock(b);
+}
+END_TEST
+
+/* --- more than one P --- */
+
+static _Atomic(uint64_t) seen_ms; /* bit per M */
+
+static void burner(void *arg)
+{
+	int id = getg()->m->id;
+
+	(void)arg;
+	if (id < 64)
+		atomic_fetch_or(&seen_ms, UINT64_C(1) << id);
+	burn(2000000);
+	atomic_fetch_add(&count, 1);
+}
+
+/* Work that one P made is taken over by another one that has none. */
+START_TEST(steals)
+{
+	ut_boot(2);
+	for (int i = 0; i < 100; i++)
+		ut_go(burner, NULL);
+	burn(20000000); /* this P does nothing for them */
+	ck_assert_int_gt(count, 0);
+	ut_wait_all();
+	ck_assert_int_eq(count, 100);
+	ck_assert_uint_gt(sched.stat_steals, 0);
+	ck_assert_uint_ne(seen_ms & (seen_ms - 1), 0); /* at least two bits */
+}
+END_TEST
+
+/* With one P, program code of one G runs at a time, whatever the number of Ms. */
+static _Atomic(int) inside;
+
+static void alone(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 20; i++) {
+		if (atomic_fetch_add(&inside, 1) != 0)
+			atomic_fetch_add(&bad, 1);
+		burn(20000);
+		atomic_fetch_sub(&inside, 1);
+		if (i % 4 == 0) {
+			gmp_entersyscall();
+			sys_nanosleep(200000);
+			gmp_exitsyscall();
+		} else {
+			ut_yield();
+		}
+	}
+}
+
+START_TEST(one_at_a_time)
+{
+	ut_boot(1);
+	for (int i = 0; i < 16; i++)
+		ut_go(alone, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
+/* --- system calls --- */
+
+static _Atomic(uint32_t) in_call, others_ran;
+
+static void caller(void *arg)
+{
+	struct g *self = getg();
+
+	(void)arg;
+	gmp_entersyscall();
+	if (self->status != G_SYSCALL)
+		atomic_fetch_add(&bad, 1);
+	atomic_store(&in_call, 1);
+	while (!atomic_load(&others_ran)) /* a call that only ends when another G has run */
+		sys_nanosleep(1000000);
+	gmp_exitsyscall();
+	if (self->status != G_RUNNING || getg() != self || self->m->p == NULL || self->m->p->m != self->m)
+		atomic_fetch_add(&bad, 1);
+}
+
+/* The only P does not wait for a G in a system call: sysmon takes it, or there would be no end. */
+START_TEST(syscall_handoff)
+{
+	ut_boot(1);
+	ut_go(caller, NULL);
+	while (!atomic_load(&in_call))
+		ut_yield();
+	atomic_store(&others_ran, 1);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_uint_gt(sched.stat_handoffs, 0);
+	ck_assert_uint_ge(sched.stat_ms, 1);
+}
+END_TEST
+
+/* Short calls keep their P: nothing is handed over, nothing is lost. */
+static void short_calls(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 20000; i++) {
+		struct g *self = getg();
+
+		gmp_entersyscall();
+		gmp_exitsyscall();
+		if (self->m->p == NULL || self->status != G_RUNNING)
+			atomic_fetch_add(&bad, 1);
+	}
+	atomic_fetch_add(&count, 1);
+}
+
+START_TEST(short_syscalls)
+{
+	ut_boot(1 << _i);
+	for (int i = 0; i < 8; i++)
+		ut_go(short_calls, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(count, 8);
+}
+END_TEST
+
+/* --- LockOSThread --- */
+
+static void locked(void *arg)
+{
+	struct g *self = getg();
+	int tid;
+
+	(void)arg;
+	gmp_lock_os_thread();
+	tid = sys_gettid();
+	for (int i = 0; i < 200; i++) {
+		switch (i % 3) {
+		case 0:
+			ut_yield();
+			break;
+		case 1:
+			gmp_sleep_until(gmp_nanotime() + 100000);
+			break;
+		case 2:
+			gmp_entersyscall();
+			sys_nanosleep(50000);
+			gmp_exitsyscall();
+		}
+		if (sys_gettid() != tid || getg() != self)
+			atomic_fetch_add(&bad, 1);
+	}
+	gmp_unlock_os_thread();
+	ut_yield();
+}
+
+static _Atomic(uint32_t) stop_noise;
+
+static void noise(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&stop_noise))
+		ut_yield();
+}
+
+static void end_noise(void *arg)
+{
+	(void)arg;
+	gmp_sleep_until(gmp_nanotime() + 100000000);
+	atomic_store(&stop_noise, 1);
+}
+
+START_TEST(lock_os_thread)
+{
+	ut_boot(1 << _i);
+	for (int i = 0; i < 4; i++)
+		ut_go(locked, NULL);
+	for (int i = 0; i < 4; i++)
+		ut_go(noise, NULL);
+	ut_go(end_noise, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
+/* --- the stress mode runs the same programs --- */
+
+START_TEST(stress_mode)
+{
+	sched.stress = true;
+	sched.stress_seed = 1 + ut_rand(1000000);
+	ut_boot(2);
+	for (int i = 0; i < 1000; i++)
+		ut_go(yielder, (void *)(intptr_t)i);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(count, 1000L * YIELDS);
+}
+END_TEST
+
+/* --- fork --- */
+
+START_TEST(fork_child)
+{
+	pid_t pid;
+	int status;
+
+	ut_boot(2);
+	for (int i = 0; i < 100; i++)
+		ut_go(yielder, (void *)(intptr_t)i);
+	ut_wait_all();
+	pid = fork();
+	if (pid == 0) {
+		gmp_fork_child();
+		if (gmp_main_started() != 0)
+			_exit(2);
+		atomic_store(&count, 0);
+		for (int i = 0; i < 100; i++)
+			ut_go(yielder, (void *)(intptr_t)i);
+		ut_wait_all();
+		_exit(count == 100L * YIELDS && bad == 0 ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+
+/* --- the end of the world --- */
+
+START_TEST(throw_aborts)
+{
+	ut_boot(1);
+	gmp_throw("unit test: on purpose");
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("sched");
+
+	/* _i: GOMAXPROCS is 1 << _i */
+	tcase_add_loop_test(tc, many, 0, 3);
+	tcase_add_loop_test(tc, ping_pong, 0, 2);
+	tcase_add_loop_test(tc, parkers, 0, 2);
+	tcase_add_loop_test(tc, with_foreign, 0, 2);
+	tcase_add_loop_test(tc, sleepers, 0, 2);
+	tcase_add_loop_test(tc, timed_wait, 0, 2);
+	tcase_add_test(tc, steals);
+	tcase_add_test(tc, one_at_a_time);
+	tcase_add_test(tc, syscall_handoff);
+	tcase_add_loop_test(tc, short_syscalls, 0, 2);
+	tcase_add_loop_test(tc, lock_os_thread, 0, 2);
+	tcase_add_test(tc, stress_mode);
+	tcase_add_test(tc, fork_child);
+	tcase_add_test_raise_signal(tc, throw_aborts, SIGABRT);
+	return ut_run(tc, "sched");
+}

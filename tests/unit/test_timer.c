@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+/* core/timer.c: the heap against a plain array, and what firing does to the Gs. */
+#include <stdlib.h>
+
+#include "common.h"
+
+static struct m fake_m;
+static struct p *pp;
+
+/* n Gs that seem to run on pp. */
+static struct g *setup(int n)
+{
+	struct g *gs = ut_fake_gs(n);
+
+	ut_host();
+	pp = ut_fake_p();
+	fake_m.p = pp;
+	for (int i = 0; i < n; i++)
+		gs[i].m = &fake_m;
+	return gs;
+}
+
+static void park(struct g *gp, uint64_t ticket)
+{
+	gp->parker.word = ticket << PARKER_STATE_BITS | PARKER_PARKED;
+}
+
+static uint64_t parker_state(struct g *gp)
+{
+	return gp->parker.word & ((1 << PARKER_STATE_BITS) - 1);
+}
+
+static void check_heap(void)
+{
+	for (uint32_t i = 0; i < pp->ntimers; i++) {
+		ck_assert_uint_eq(pp->timers[i]->timer.index, i);
+		ck_assert_ptr_eq(pp->timers[i]->timer.pp, pp);
+		if (i > 0)
+			ck_assert_int_le(pp->timers[(i - 1) / 4]->timer.when, pp->timers[i]->timer.when);
+	}
+}
+
+#define NGS 1500 /* more than the first heap holds */
+
+/* Random adds, deletes and fires; the array of deadlines is the reference, 0 = not in the heap. */
+START_TEST(random_ops)
+{
+	static int64_t when[NGS];
+	struct g *gs = setup(NGS);
+	int64_t now = 1000;
+
+	for (int op = 0; op < 20000; op++) {
+		int i = (int)ut_rand(NGS);
+		uint32_t count = 0;
+		int64_t first = 0;
+
+		if (op % 97 == 0) {
+			struct g *list = NULL;
+			int64_t next;
+			int fired = 0, due = 0;
+
+			now += ut_rand(300);
+			next = gmp_timers_fire(pp, now, &list);
+			for (; list != NULL; list = list->schedlink, fired++) {
+				ck_assert_int_gt(when[list - gs], 0);
+				ck_assert_int_le(when[list - gs], now);
+				ck_assert_ptr_null(list->timer.pp);
+				ck_assert_uint_eq(parker_state(list), PARKER_WOKEN + PARK_TIMEOUT);
+			}
+			for (int k = 0; k < NGS; k++)
+				if (when[k] != 0 && when[k] <= now) {
+					when[k] = 0;
+					due++;
+				}
+			ck_assert_int_eq(fired, due);
+			ck_assert_int_eq(next, pp->timer0_when);
+		} else if (when[i] == 0) {
+			when[i] = now + 1 + ut_rand(10000); /* with ties */
+			park(&gs[i], (uint64_t)op);
+			gmp_timer_add(&gs[i], when[i], (uint64_t)op);
+		} else if (op % 3 == 0) {
+			when[i] = 0;
+			gmp_timer_del(&gs[i]);
+			ck_assert_ptr_null(gs[i].timer.pp);
+		}
+		for (int k = 0; k < NGS; k++)
+			if (when[k] != 0) {
+				count++;
+				if (first == 0 || when[k] < first)
+					first = when[k];
+			}
+		ck_assert_uint_eq(pp->ntimers, count);
+		ck_assert_int_eq(pp->timer0_when, first);
+		if (op % 16 == 0)
+			check_heap();
+	}
+}
+END_TEST
+
+/* Only what is due fires, and the next deadline is told. */
+START_TEST(due_only)
+{
+	struct g *gs = setup(3), *list = NULL;
+
+	for (int i = 0; i < 3; i++) {
+		park(&gs[i], 1);
+		gmp_timer_add(&gs[i], 100 * (i + 1), 1);
+	}
+	ck_assert_int_eq(gmp_timers_fire(pp, 99, &list), 100);
+	ck_assert_ptr_null(list);
+	ck_assert_int_eq(gmp_timers_fire(pp, 100, &list), 200);
+	ck_assert_ptr_eq(list, &gs[0]);
+	ck_assert_ptr_null(list->schedlink);
+	list = NULL;
+	ck_assert_int_eq(gmp_timers_fire(pp, 1000, &list), 0);
+	ck_assert_int_eq(pp->timer0_when, 0);
+	ck_assert_uint_eq(pp->ntimers, 0);
+	ck_assert(list == &gs[1] || list == &gs[2]);
+	ck_assert(list->schedlink == &gs[1] || list->schedlink == &gs[2]);
+	ck_assert_ptr_ne(list, list->schedlink);
+	ck_assert_ptr_null(list->schedlink->schedlink);
+	ck_assert_int_eq(gmp_timers_fire(pp, 2000, &list), 0);
+}
+END_TEST
+
+/* A timer wakes by ticket: one of an older wait does nothing, one before the park leaves its result. */
+START_TEST(tickets)
+{
+	struct g *gs = setup(2), *list = NULL;
+	uint64_t t;
+
+	park(&gs[0], 5);
+	gmp_timer_add(&gs[0], 10, 4);
+	t = gmp_park_prepare(&gs[1].parker);
+	gmp_timer_add(&gs[1], 10, t);
+	gmp_timers_fire(pp, 10, &list);
+	ck_assert_ptr_null(list);
+	ck_assert_uint_eq(parker_state(&gs[0]), PARKER_PARKED);
+	ck_assert_uint_eq(parker_state(&gs[1]), PARKER_WOKEN + PARK_TIMEOUT);
+	ck_assert_uint_eq(pp->ntimers, 0);
+}
+END_TEST
+
+START_TEST(delete_absent)
+{
+	struct g *gs = setup(2), *list = NULL;
+
+	gmp_timer_del(&gs[0]); /* never added */
+	park(&gs[1], 1);
+	gmp_timer_add(&gs[1], 10, 1);
+	gmp_timer_del(&gs[0]);
+	ck_assert_uint_eq(pp->ntimers, 1);
+	gmp_timers_fire(pp, 10, &list);
+	gmp_timer_del(&gs[1]); /* fired */
+	gmp_timer_add(&gs[1], 20, 1);
+	gmp_timer_del(&gs[1]);
+	gmp_timer_del(&gs[1]); /* twice */
+	ck_assert_uint_eq(pp->ntimers, 0);
+	ck_assert_int_eq(pp->timer0_when, 0);
+}
+END_TEST
+
+/* A timer is deleted from the heap it is in, wherever its G runs by then; a deadline in the past is not "none". */
+START_TEST(other_p)
+{
+	struct g *gs = setup(3);
+	struct p *other = ut_fake_p();
+
+	gmp_timer_add(&gs[0], 50, 1);
+	fake_m.p = other;
+	gmp_timer_add(&gs[1], 30, 1);
+	gmp_timer_add(&gs[2], -5, 1);
+	ck_assert_int_eq(pp->timer0_when, 50);
+	ck_assert_int_eq(other->timer0_when, 1);
+
+	sched.gomaxprocs = 2;
+	sched.allp[0] = pp;
+	sched.allp[1] = other;
+	ck_assert_int_eq(gmp_timers_next(0), 1);
+	gmp_timer_del(&gs[2]);
+	ck_assert_int_eq(gmp_timers_next(0), 30);
+	ck_assert_int_eq(gmp_timers_next(20), 20);
+	ck_assert_int_eq(gmp_timers_next(40), 30);
+	gmp_timer_del(&gs[0]);
+	ck_assert_int_eq(pp->timer0_when, 0);
+	ck_assert_int_eq(gmp_timers_next(0), 30);
+	gmp_timer_del(&gs[1]);
+	ck_assert_int_eq(gmp_timers_next(0), 0);
+	ck_assert_int_eq(gmp_timers_next(7), 7);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tc = tcase_create("timer");
+
+	tcase_add_test(tc, random_ops);
+	tcase_add_test(tc, due_only);
+	tcase_add_test(tc, tickets);
+	tcase_add_test(tc, delete_absent);
+	tcase_add_test(tc, other_p);
+	return ut_run(tc, "timer");
+}
