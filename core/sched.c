@@ -428,6 +428,45 @@ static void execute(struct m *mp, struct g *gp, bool inherit)
 	arch_switch(&mp->g0.ctx, &gp->ctx);
 }
 
+static void switch_to_g0(struct g *gp)
+{
+	struct m *mp = gp->m;
+
+	mp->curg = NULL;
+	atomic_store_explicit(&mp->g0.ctx.running, 1, memory_order_relaxed); /* own M only */
+	arch_switch(&gp->ctx, &mp->g0.ctx);
+}
+
+/* On gp's stack: may it go to another G without g0? Now and then not, so that timers and the network are looked at. */
+static bool may_go_direct(struct m *mp, struct p *pp)
+{
+	return pp != NULL && mp->lockedg == NULL && !sched.stress &&
+	       !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
+	       ++pp->fasttick % FAST_SWITCHES != 0;
+}
+
+/* From gp to next, which the caller took off a queue; by way of g0 if next is still on its way off its own stack. */
+static void switch_direct(struct g *gp, struct g *next, bool inherit)
+{
+	struct m *mp = gp->m;
+	struct p *pp = mp->p;
+
+	/* acquire: pairs with arch_switch, as in execute() */
+	if (likely(next != gp && next->lockedm == NULL &&
+		   atomic_load_explicit(&next->ctx.running, memory_order_acquire) == 0)) {
+		prepare_run(mp, next, inherit);
+		arch_switch(&gp->ctx, &next->ctx);
+	} else {
+		/* Not at hand: back to the front, for g0 to take. */
+		if (atomic_load_explicit(&pp->runnext, memory_order_relaxed) == NULL)
+			atomic_store_explicit(&pp->runnext, next, memory_order_release);
+		else
+			gmp_runqput(pp, next, false);
+		switch_to_g0(gp);
+	}
+	resumed(gp);
+}
+
 /*
  * On gp's stack, inside gmp_enter(): gp is WAITING, queued or DEAD; run something else. Returns when gp is resumed,
  * on any M.
@@ -439,41 +478,48 @@ void gmp_block_switch(struct g *gp)
 	struct g *next;
 	bool inherit;
 
-	if (likely(pp != NULL && mp->lockedg == NULL && !sched.stress &&
-		   !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
-		   ++pp->fasttick % FAST_SWITCHES != 0)) {
-		next = gmp_runqget(pp, &inherit);
-		if (next != NULL) {
-			/* acquire: pairs with arch_switch, as in execute() */
-			if (likely(next != gp && next->lockedm == NULL &&
-				   atomic_load_explicit(&next->ctx.running, memory_order_acquire) == 0)) {
-				prepare_run(mp, next, inherit);
-				arch_switch(&gp->ctx, &next->ctx);
-				resumed(gp);
-				return;
-			}
-			/* Not at hand: back to the front it came from, for g0 to take. */
-			if (atomic_load_explicit(&pp->runnext, memory_order_relaxed) == NULL)
-				atomic_store_explicit(&pp->runnext, next, memory_order_release);
-			else
-				gmp_runqput(pp, next, false);
-		}
+	if (likely(may_go_direct(mp, pp)) && (next = gmp_runqget(pp, &inherit)) != NULL) {
+		switch_direct(gp, next, inherit);
+		return;
 	}
-	mp->curg = NULL;
-	atomic_store_explicit(&mp->g0.ctx.running, 1, memory_order_relaxed); /* own M only */
-	arch_switch(&gp->ctx, &mp->g0.ctx);
+	switch_to_g0(gp);
 	resumed(gp);
 }
 
 void gmp_gosched(void)
 {
-	struct g *gp = getg();
+	struct g *gp = getg(), *next = NULL;
+	struct p *pp = gp->m->p;
+	bool direct = may_go_direct(gp->m, pp);
 
+	if (direct && gmp_runqempty(pp)) {
+		if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) /* nobody to yield to */
+			return;
+		/* The first of the global queue, and the caller to its end, under one lock. */
+		gmp_lock(&sched.lock);
+		next = gmp_globrunqget_locked(pp, 1);
+		atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
+		gmp_globrunqput_locked(gp);
+		if (next == NULL)
+			next = gmp_globrunqget_locked(pp, 1);
+		gmp_unlock(&sched.lock);
+		if (next != gp) {
+			switch_direct(gp, next, false);
+		} else {
+			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner again */
+		}
+		return;
+	}
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
 	gmp_lock(&sched.lock);
 	gmp_globrunqput_locked(gp);
 	gmp_unlock(&sched.lock);
-	gmp_block_switch(gp);
+	if (direct) {
+		gmp_block_switch(gp);
+	} else {
+		switch_to_g0(gp);
+		resumed(gp);
+	}
 }
 
 void gmp_goexit(void)
