@@ -53,6 +53,7 @@ void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *
 	atomic_store_explicit(&w->addr, addr, memory_order_relaxed); /* bucket lock */
 	w->next = NULL;
 	w->queued = true;
+	w->granted = false;
 	if (head == NULL) {
 		w->prev = NULL;
 		w->tail = w;
@@ -139,6 +140,18 @@ int gmp_sema_claim(struct sema_bucket *b, const void *addr, int n, uint32_t bits
 struct sema_waiter *gmp_sema_first(struct sema_bucket *b, const void *addr)
 {
 	return *find(b, addr);
+}
+
+bool gmp_sema_grant(struct sema_bucket *b, const void *addr, struct g ***tail)
+{
+	struct sema_waiter *w;
+
+	while ((w = *find(b, addr)) != NULL) {
+		w->granted = true; /* before the claim, which publishes it; a waiter that was faster ignores it */
+		if (gmp_sema_claim(b, addr, 1, UINT32_MAX, tail) == 1)
+			return true;
+	}
+	return false;
 }
 
 void gmp_sema_ready(struct g *list)

@@ -15,6 +15,7 @@ struct sema_waiter {
 	const void *_Atomic addr; /* the key it waits on; requeue changes it under both bucket locks */
 	uint32_t bitset;	  /* futex bitset, or the caller's own class of waiter */
 	bool queued;		  /* bucket lock */
+	bool granted;		  /* by gmp_sema_grant: the object is the waiter's already. Valid with PARK_READY */
 	struct sema_waiter *next, *prev; /* same address; prev of the first is NULL */
 	struct sema_waiter *tail;	 /* first waiter only */
 	struct sema_waiter *hnext;	 /* first waiter only: next address in the bucket */
@@ -37,6 +38,8 @@ enum park_result gmp_sema_wait(struct sema_waiter *w, int64_t deadline, const ch
  * made runnable are appended to *list, whose tail link is *tail. Returns how many were claimed.
  */
 int gmp_sema_claim(struct sema_bucket *b, const void *addr, int n, uint32_t bitset, struct g ***tail);
+/* Bucket held: claim the first waiter of addr that can be claimed, and tell it so by w->granted. False: none. */
+bool gmp_sema_grant(struct sema_bucket *b, const void *addr, struct g ***tail);
 struct sema_waiter *gmp_sema_first(struct sema_bucket *b, const void *addr); /* bucket held; NULL = none */
 
 /* Make the Gs of a claim list runnable. No lock held. */

@@ -25,16 +25,35 @@ static int64_t futex_deadline(const struct timespec *ts, bool absolute, clockid_
 	return absolute ? gmp_deadline_abs(clock, ts) : gmp_deadline_rel(ts);
 }
 
+/*
+ * EFAULT belongs to the kernel: it reads the word in a wait with a timeout of nothing. The page that was right last time
+ * is not asked about again. Also answers EAGAIN when the word differs.
+ */
+static int check_word(uint32_t *addr, uint32_t val)
+{
+	static __thread uintptr_t good_page __attribute__((tls_model("initial-exec")));
+	const struct timespec nothing = {0};
+	int rc;
+
+	if (((uintptr_t)addr & -(uintptr_t)sched.page_size) == good_page)
+		return 0;
+	rc = (int)sys4(__NR_futex, addr, FUTEX_WAIT_PRIVATE, val, &nothing);
+	if (rc == -EFAULT || rc == -EAGAIN)
+		return rc;
+	good_page = (uintptr_t)addr & -(uintptr_t)sched.page_size;
+	return 0;
+}
+
 static long futex_wait(uint32_t *addr, uint32_t val, uint32_t bitset, int64_t deadline)
 {
 	struct intr_mark mark = intr_begin();
-	volatile uint32_t touch;
 	int rc;
 
 	if (deadline < 0 || bitset == 0)
 		return -EINVAL;
-	touch = *(volatile uint32_t *)addr; /* a bad address faults here, not under a lock */
-	(void)touch;
+	rc = check_word(addr, val);
+	if (rc != 0)
+		return rc;
 	do {
 		rc = gmp_futex_wait(addr, val, bitset, deadline, "futex");
 		if (rc == -EINTR)

@@ -55,6 +55,7 @@ void __pthread_unregister_cancel(__pthread_unwind_buf_t *buf);
 int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
 		      void (*rtld_fini)(void), void *stack_end);
 int __pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 void __call_tls_dtors(void);
 void __ctype_init(void);
 ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);

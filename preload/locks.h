@@ -39,6 +39,19 @@ static inline bool clock_ok(clockid_t clock)
 	return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
 }
 
+/* Make a claimed list runnable: one of them next on this P, many in order and for all idle Ps. */
+static inline void wake_list(struct g *list)
+{
+	if (list == NULL)
+		return;
+	if (list->schedlink == NULL) {
+		gmp_sema_ready(list);
+		return;
+	}
+	gmp_injectglist(list);
+	gmp_wakep(); /* a P may have gone idle after injectglist counted them */
+}
+
 /* --- mutex.c --- */
 
 #define MUTEX_KIND 3
@@ -68,7 +81,7 @@ int gmp_special_mutex(enum mutex_op op, pthread_mutex_t *m, clockid_t clock, con
  */
 int gmp_mutex_cond_check(const pthread_mutex_t *m); /* 0 or EPERM */
 int gmp_mutex_cond_unlock(pthread_mutex_t *m);
-int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved);
+int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved, bool granted);
 
 /* The calling G is about to use glibc's own code on an owner-storing object: see special objects in mutex.c. */
 struct special {

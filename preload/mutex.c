@@ -9,6 +9,10 @@
  * convoy. A barging locker sets 1, not 2, so that its own unlock wakes nobody while the woken waiter is on its way;
  * that waiter takes the word as 2, as it cannot know whether others wait. So one wake-up is under way at a time.
  *
+ * Starvation: a waiter that has waited 1 ms and lost the race again (Go: starvationThresholdNs) sets the word to 3. Then
+ * unlock does hand over: the word stays taken, and the first waiter owns it when it wakes (w.granted). For libc's own
+ * unlock 3 is as 2. Without it, a loop of lock, yield, unlock would keep all others out for ever on one P.
+ *
  * A native unlock of the word (libc reached past the hooks: RTLD_DEEPBIND, dlmopen) wakes the kernel's futex, not our
  * queue: the waiter stays until the next contended unlock. A deadline on every wait would mend that but costs a
  * timer per wait, so it is not done here: dlopen drops RTLD_DEEPBIND instead (HAZARDS.md 41).
@@ -57,7 +61,7 @@ void gmp_lock_interrupted(void)
 
 static inline bool take(word32 *w)
 {
-	uint32_t free = 0;
+	uint32_t free = 0; /* FREE */
 
 	/* acquire: pairs with the release in release() */
 	return atomic_compare_exchange_strong_explicit(w, &free, 1, memory_order_acquire, memory_order_relaxed);
@@ -73,15 +77,59 @@ static bool spin(word32 *w)
 	return false;
 }
 
+enum { FREE, HELD, WAITED, STARVING };
+
+#define STARVING_NS INT64_C(1000000)
+
+/* Take the word, or mark it as waited for: at least `mark` (WAITED or STARVING). True: taken. */
+static bool take_or_mark(word32 *w, uint32_t mark)
+{
+	uint32_t v = atomic_load_explicit(w, memory_order_relaxed), next;
+
+	do {
+		/* taken by one who has waited: others may wait still */
+		next = v == FREE ? WAITED : v < mark ? mark : v;
+		/* acquire: pairs with release() */
+	} while (!atomic_compare_exchange_weak_explicit(w, &v, next, memory_order_acquire, memory_order_relaxed));
+	return v == FREE;
+}
+
+/* Wait until the word is unlocked. 0, -ETIMEDOUT, -EINTR; 1: it was handed over to the caller. */
+static int wait_word(word32 *w, int64_t deadline)
+{
+	struct parker foreign = {0};
+	struct sema_waiter sw = {.bitset = UINT32_MAX};
+	struct sema_bucket *b;
+	enum park_result r;
+
+	gmp_enter();
+	sw.pk = gmp_my_parker(&foreign);
+	b = gmp_sema_lock((const void *)w);
+	/* seq_cst: release() changes the word before it takes the bucket lock, or with it held */
+	if (atomic_load(w) < WAITED) {
+		gmp_sema_unlock(b);
+		gmp_leave();
+		return 0;
+	}
+	sw.ticket = gmp_park_prepare(sw.pk);
+	gmp_sema_enqueue(b, &sw, (const void *)w);
+	gmp_sema_unlock(b);
+	r = gmp_sema_wait(&sw, deadline, "mutex lock");
+	gmp_leave();
+	if (r == PARK_READY)
+		return sw.granted ? 1 : 0;
+	return r == PARK_TIMEOUT ? -ETIMEDOUT : -EINTR;
+}
+
 /* 0, or (abs != NULL) ETIMEDOUT, EINVAL. woken: the caller was waiting already, so others may be. */
 static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec *abs, bool woken)
 {
-	int64_t deadline = GMP_NO_DEADLINE;
+	int64_t deadline = GMP_NO_DEADLINE, since = 0;
+	uint32_t mark = WAITED;
 
 	if (!woken && spin(w))
 		return 0;
-	/* acquire: pairs with release(). 2: the word's owner must wake us, or those who waited with us */
-	while (atomic_exchange_explicit(w, 2, memory_order_acquire) != 0) {
+	while (!take_or_mark(w, mark)) {
 		int rc;
 
 		if (abs != NULL && deadline == GMP_NO_DEADLINE) {
@@ -94,7 +142,13 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 			if (deadline <= gmp_nanotime())
 				return ETIMEDOUT;
 		}
-		rc = gmp_futex_wait((const uint32_t *)w, 2, UINT32_MAX, deadline, "mutex lock");
+		if (since == 0)
+			since = gmp_nanotime();
+		else if (mark == WAITED && gmp_nanotime() - since > STARVING_NS)
+			mark = STARVING;
+		rc = wait_word(w, deadline);
+		if (rc == 1)
+			return 0;
 		if (rc == -ETIMEDOUT)
 			return ETIMEDOUT;
 		if (rc == -EINTR)
@@ -103,18 +157,33 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 	return 0;
 }
 
-static noinline void wake(word32 *w)
+static noinline void release_waited(word32 *w)
 {
+	struct g *list = NULL, **tail = &list;
+	struct sema_bucket *b;
+
 	gmp_enter();
-	gmp_sema_wake((const void *)w, 1, UINT32_MAX);
+	b = gmp_sema_lock((const void *)w);
+	if (atomic_load_explicit(w, memory_order_relaxed) == STARVING && gmp_sema_grant(b, (const void *)w, &tail)) {
+		/* Handed over. The new owner's unlock looks at the queue again; starving is over until somebody says so. */
+		atomic_store_explicit(w, WAITED, memory_order_release);
+	} else {
+		/* release: pairs with take(). The mutex may be gone from here on; its address is only a key. */
+		atomic_store_explicit(w, FREE, memory_order_release);
+		gmp_sema_claim(b, (const void *)w, 1, UINT32_MAX, &tail);
+	}
+	gmp_sema_unlock(b);
+	gmp_sema_ready(list);
 	gmp_leave();
 }
 
 static inline void release(word32 *w)
 {
-	/* release: pairs with take(). The mutex may be gone from here on; its address is only a key. */
-	if (unlikely(atomic_exchange_explicit(w, 0, memory_order_release) == 2))
-		wake(w);
+	uint32_t v = HELD;
+
+	/* release: pairs with take(). The mutex may be gone from here on. */
+	if (unlikely(!atomic_compare_exchange_strong_explicit(w, &v, FREE, memory_order_release, memory_order_relaxed)))
+		release_waited(w);
 }
 
 /* --- ordinary mutexes --- */
@@ -241,7 +310,7 @@ int hook_pthread_mutex_trylock(pthread_mutex_t *m)
 	return 0;
 }
 
-/* 1: the caller still holds it (recursive); 0: to be released; else an error. */
+/* -1: the caller still holds it (recursive); 0: to be released; else an error. */
 static inline int may_unlock(pthread_mutex_t *m, int kind)
 {
 	switch (kind & MUTEX_KIND) {
@@ -314,7 +383,7 @@ int gmp_mutex_cond_unlock(pthread_mutex_t *m)
 	return 0;
 }
 
-int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved)
+int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved, bool granted)
 {
 	int kind = mutex_kind(m), tid = self_tid(), rc;
 
@@ -323,7 +392,8 @@ int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved)
 	rc = relock(m, kind, tid);
 	if (rc >= 0)
 		return rc;
-	lock_normal(m, moved);
+	if (!granted)
+		lock_normal(m, moved);
 	acquired(m, kind, tid);
 	return 0;
 }

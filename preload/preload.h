@@ -34,6 +34,9 @@ void gmp_signal_fork_child(void);
 bool gmp_cancel_pending(struct g *gp);
 void gmp_cancel_async(struct g *gp, void *uc);
 
+/* --- process.c --- */
+void gmp_fork_init(void); /* at boot, before anybody else registers */
+
 /* --- props.c --- */
 void gmp_props_init(void);	       /* when threads begin */
 void gmp_props_apply(struct g *gp);    /* on gp: what others set */

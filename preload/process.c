@@ -13,8 +13,11 @@ static void child_begin(void)
 	struct g *gp = getg();
 	int pid = sys_getpid();
 
+	if (gp == NULL)
+		return; /* forked by a thread that is no G: its child never had threads of ours */
 	gmp_tls.inshim = 1;
 	gmp_tls.deferred = 0;
+	gmp_tls.pstolen = 0; /* the parent's sysmon may have been at it */
 	gmp_fork_child();
 	gmp_tcb_set_tid(gp, pid);
 	gp->lockcnt = 0;
@@ -27,16 +30,25 @@ static void child_begin(void)
 	gmp_tls.inshim = 0;
 }
 
-static int do_fork(int (*fork_fn)(void))
+/*
+ * libc runs the child's atfork handlers before fork returns; they may lock, unlock and signal. Ours is the first one
+ * registered, so the first to run. daemon and forkpty, which fork inside libc, come by here as well.
+ */
+void gmp_fork_init(void)
+{
+	real.__register_atfork(NULL, NULL, child_begin, NULL);
+}
+
+/* No handler of a signal may run in the child before child_begin. */
+static int fork_blocked(int (*fork_fn)(void), bool runs_handlers)
 {
 	gmp_sigset all = SIG_ALL_BUT_NOTIFY, old;
 	int pid, err;
 
-	/* No handler may run in the child before it is rebuilt. */
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	pid = fork_fn();
 	err = errno;
-	if (pid == 0)
+	if (pid == 0 && !runs_handlers)
 		child_begin();
 	sys_sigmask(SIG_SETMASK, &old, NULL);
 	errno = err;
@@ -47,14 +59,14 @@ pid_t hook_fork(void)
 {
 	if (getg() == NULL)
 		return PASS(fork)();
-	return do_fork(real.fork);
+	return fork_blocked(real.fork, true);
 }
 
 pid_t hook__Fork(void)
 {
 	if (getg() == NULL)
 		return PASS(_Fork)();
-	return do_fork(real._Fork);
+	return fork_blocked(real._Fork, false);
 }
 
 static void vfork_before(void)
@@ -78,25 +90,6 @@ static long vfork_after(long rc)
 pid_t hook_vfork(void)
 {
 	return (pid_t)arch_vfork(vfork_before, vfork_after);
-}
-
-/* daemon and forkpty call fork inside libc. */
-int hook_daemon(int nochdir, int noclose)
-{
-	int rc = PASS(daemon)(nochdir, noclose);
-
-	if (rc == 0 && getg() != NULL)
-		child_begin();
-	return rc;
-}
-
-int hook_forkpty(int *master, char *name, const struct termios *term, const struct winsize *size)
-{
-	int pid = PASS(forkpty)(master, name, term, size);
-
-	if (pid == 0 && getg() != NULL)
-		child_begin();
-	return pid;
 }
 
 #define HANDOFF_RC(name, params, args)          \

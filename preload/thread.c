@@ -275,10 +275,12 @@ static int join(pthread_t th, void **result, bool block, int64_t deadline)
 
 	if (gp->status == G_DEAD && gp->joinstate == J_JOINED)
 		return ESRCH;
-	if (gp == getg())
-		return gp->joinstate == J_DETACHED ? EINVAL : EDEADLK;
+	if (gp->joinstate == J_DETACHED)
+		return EINVAL;
 	if (!block && !atomic_load_explicit(&gp->exited, memory_order_acquire))
-		return gp->joinstate == J_DETACHED ? EINVAL : EBUSY;
+		return EBUSY;
+	if (gp == getg())
+		return EDEADLK;
 	if (atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINING)) {
 		int rc = 0;
 

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+/*
+ * read, write and their vectors, and the loop that writes all of something (also net.c's).
+ *
+ * How a try avoids blocking depends on the file (enum pd_kind, found out once per descriptor):
+ *   socket            MSG_DONTWAIT. Not for a read of nothing, which returns 0 where recv would wait
+ *   pipe, anonymous   RWF_NOWAIT; where the kernel refuses it (FIFOs, writes to an eventfd): poll, then the real call
+ *   others            the real call, an M waits
+ */
+#include "preload/io.h"
+
+/* Of SO_RCVTIMEO or SO_SNDTIMEO; net.c keeps count of their use. */
+static int64_t socket_deadline(const struct io *io)
+{
+	struct timeval tv = {0};
+	socklen_t len = sizeof(tv);
+
+	if (sys5(__NR_getsockopt, io->ref.fd, SOL_SOCKET, io->mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &len) != 0 ||
+	    (tv.tv_sec == 0 && tv.tv_usec == 0))
+		return GMP_NO_DEADLINE;
+	return gmp_deadline_rel(&(struct timespec){.tv_sec = tv.tv_sec, .tv_nsec = tv.tv_usec * 1000});
+}
+
+int gmp_io_wait(struct io *io)
+{
+	extern _Atomic(bool) gmp_socket_timeouts;
+	int rc;
+
+	if (!io->waited) {
+		if (!io->blocking && gmp_fd_nonblock(io->ref.fd, io->ref.pd))
+			return EAGAIN;
+		if (io->socket && unlikely(atomic_load_explicit(&gmp_socket_timeouts, memory_order_relaxed)))
+			io->deadline = socket_deadline(io);
+		io->waited = true;
+		io->mark = intr_begin();
+	} else if (io->expired) {
+		return EAGAIN;
+	} else if (intr_fails(io->mark, io->restart && io->deadline == GMP_NO_DEADLINE)) {
+		return EINTR; /* signal(7): a socket call with a timeout is never restarted */
+	}
+	rc = gmp_netpoll_wait(&io->ref, io->mode, io->deadline, "IO wait");
+	switch (rc) {
+	case PARK_READY:
+		return IO_RETRY;
+	case PARK_TIMEOUT:
+		io->expired = true;
+		return IO_RETRY;
+	case PARK_INTR:
+		/* The duplicate that keeps a closed file open must not outlive a cancelled thread. */
+		if (unlikely(io->ref.pd->orphan_refs > 0) && gmp_cancel_pending(getg()))
+			gmp_netpoll_done(&io->ref, io->mode, false);
+		gmp_io_interrupted();
+		return IO_RETRY;
+	case -EBADF:
+		/* Closed or replaced since the try, which took nothing: as if the call had begun after that. */
+		gmp_netpoll_done(&io->ref, io->mode, false);
+		gmp_netpoll_begin(&io->ref, io->fd);
+		return IO_RETRY;
+	default:
+		return IO_BLOCK;
+	}
+}
+
+static bool no_nowait(long rc)
+{
+	return rc == -EOPNOTSUPP || rc == -ENOSYS;
+}
+
+/* A file without RWF_NOWAIT: may the real call be made? It may when the program wants it not to wait. */
+static bool may_call(struct io *io, short events)
+{
+	return gmp_io_look(io->ref.fd, events) != 0 || gmp_fd_nonblock(io->ref.fd, io->ref.pd);
+}
+
+/* --- reading --- */
+
+static ssize_t read_nowait(int fd, const struct iovec *iov, int n, uint8_t kind)
+{
+	struct io io;
+	long rc;
+	int next;
+
+	gmp_io_begin(&io, fd, PD_READ, (kind & KIND_MASK) == PDK_SOCKET);
+	for (;;) {
+		rc = -EOPNOTSUPP;
+		if (likely(!(kind & KIND_NO_READ))) {
+			rc = sys6(__NR_preadv2, io.ref.fd, iov, n, -1, -1, RWF_NOWAIT);
+			if (unlikely(no_nowait(rc))) {
+				kind |= KIND_NO_READ;
+				gmp_fd_learn(io.ref.pd, KIND_NO_READ);
+			}
+		}
+		if (unlikely(no_nowait(rc))) {
+			rc = -EAGAIN;
+			if (may_call(&io, POLLIN)) {
+				HANDOFF_RAW(rc, real.readv(io.ref.fd, iov, n));
+				break;
+			}
+		}
+		if (likely(rc != -EAGAIN))
+			break;
+		next = gmp_io_wait(&io);
+		if (next == IO_RETRY)
+			continue;
+		if (next == IO_BLOCK)
+			HANDOFF_RAW(rc, real.readv(io.ref.fd, iov, n));
+		else
+			rc = -next;
+		break;
+	}
+	return gmp_io_end(&io, rc);
+}
+
+static ssize_t read_socket(int fd, void *buf, size_t n)
+{
+	struct io io;
+	long rc;
+	int next;
+
+	gmp_io_begin(&io, fd, PD_READ, true);
+	while ((rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, MSG_DONTWAIT, NULL, NULL)) == -EAGAIN) {
+		next = gmp_io_wait(&io);
+		if (next == IO_RETRY)
+			continue;
+		if (next == IO_BLOCK)
+			HANDOFF_RAW(rc, real.read(io.ref.fd, buf, n));
+		else
+			rc = -next;
+		break;
+	}
+	return gmp_io_end(&io, rc);
+}
+
+/* SO_RCVLOWAT above 1: only the kernel waits for that much. net.c */
+bool gmp_socket_lowat(int fd);
+
+ssize_t hook_read(int fd, void *buf, size_t n)
+{
+	ssize_t ret;
+	uint8_t kind;
+
+	if (!on_g())
+		return PASS(read)(fd, buf, n);
+	stress_point();
+	gmp_testcancel();
+	kind = gmp_fd_kind(fd, gmp_pd(fd, true));
+	if (n != 0) {
+		switch (kind & KIND_MASK) {
+		case PDK_SOCKET:
+			if (unlikely(gmp_socket_lowat(fd)))
+				break;
+			return read_socket(fd, buf, n);
+		case PDK_PIPE:
+		case PDK_OTHER:
+			return read_nowait(fd, &(struct iovec){buf, n}, 1, kind);
+		}
+	}
+	HANDOFF_CALL(ret, real.read(fd, buf, n));
+	return ret;
+}
+
+ssize_t hook_readv(int fd, const struct iovec *iov, int n)
+{
+	ssize_t ret;
+	uint8_t kind;
+
+	if (!on_g())
+		return PASS(readv)(fd, iov, n);
+	stress_point();
+	gmp_testcancel();
+	kind = gmp_fd_kind(fd, gmp_pd(fd, true));
+	switch (kind & KIND_MASK) {
+	case PDK_SOCKET:
+		if (unlikely(gmp_socket_lowat(fd)))
+			break;
+		return read_nowait(fd, iov, n, kind);
+	case PDK_PIPE:
+	case PDK_OTHER:
+		return read_nowait(fd, iov, n, kind);
+	}
+	HANDOFF_CALL(ret, real.readv(fd, iov, n));
+	return ret;
+}
+
+/* --- writing --- */
+
+#define WINDOW 8
+
+static size_t iov_total(const struct iovec *iov, int n)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < n && sum < IO_MAX; i++)
+		sum += iov[i].iov_len < IO_MAX ? iov[i].iov_len : IO_MAX;
+	return sum < IO_MAX ? sum : IO_MAX;
+}
+
+/* What is left of iov[n] after `done` bytes, at most `total` in all: as many pieces as fit the window. */
+static int iov_rest(struct iovec win[WINDOW], const struct iovec *iov, int n, size_t done, size_t total)
+{
+	size_t left = total - done;
+	int k = 0;
+
+	for (int i = 0; i < n && k < WINDOW && left > 0; i++) {
+		size_t len = iov[i].iov_len;
+
+		if (done >= len) {
+			done -= len;
+			continue;
+		}
+		len -= done;
+		if (len > left)
+			len = left;
+		win[k++] = (struct iovec){(char *)iov[i].iov_base + done, len};
+		left -= len;
+		done = 0;
+	}
+	return k;
+}
+
+/*
+ * A blocking write returns when all is written; tries write what there is room for. Datagrams, and writes of up to
+ * PIPE_BUF to a pipe, go whole or not at all by themselves. Once something was written the call cannot fail any more,
+ * nor be restarted: a signal, a timeout or an error ends it with the count, as on Linux.
+ */
+ssize_t gmp_io_put(int fd, struct put *p, bool socket)
+{
+	struct iovec win[WINDOW];
+	const struct iovec *iov = p->iov;
+	int n = p->n, next;
+	size_t done = 0, total = 0;
+	struct io io;
+	long rc;
+
+	gmp_io_begin(&io, fd, PD_WRITE, socket);
+	for (;;) {
+		rc = p->fn(&io, p, iov, n, done, false);
+		/* EINPROGRESS: TCP Fast Open sends its SYN now; then the socket becomes writable */
+		if (rc == -EAGAIN || (unlikely(rc == -EINPROGRESS) && socket)) {
+			next = gmp_io_wait(&io);
+			if (next == IO_RETRY)
+				continue;
+			if (next == IO_BLOCK)
+				rc = p->fn(&io, p, iov, n, done, true);
+			else if (rc == -EAGAIN || next != EAGAIN)
+				rc = -next;
+		}
+		if (rc <= 0)
+			break;
+		if (done == 0) {
+			/* The kernel has read the iovec: now we may. */
+			if (p->msg != NULL) {
+				p->iov = p->msg->msg_iov;
+				p->n = (int)p->msg->msg_iovlen;
+			}
+			total = iov_total(p->iov, p->n);
+		}
+		done += (size_t)rc;
+		if (likely(done >= total))
+			break;
+		if (!io.waited && gmp_fd_nonblock(io.ref.fd, io.ref.pd))
+			break;
+		io.restart = false;
+		n = iov_rest(win, p->iov, p->n, done, total);
+		iov = win;
+	}
+	return gmp_io_end(&io, done > 0 ? (long)done : rc);
+}
+
+long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n, size_t done, bool block)
+{
+	int flags = p->flags | (block ? 0 : MSG_DONTWAIT) | (done > 0 ? MSG_NOSIGNAL : 0); /* EPIPE after a part: later */
+	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
+	const struct msghdr *mp = done == 0 && p->msg != NULL ? p->msg : &msg;
+	int fd = io->ref.fd;
+	long rc;
+
+	if (likely(done == 0 && p->msg == NULL && n == 1)) {
+		if (likely(!block))
+			return sys6(__NR_sendto, fd, iov->iov_base, iov->iov_len, flags, p->addr, p->addrlen);
+		HANDOFF_RAW(rc, real.sendto(fd, iov->iov_base, iov->iov_len, flags, p->addr, p->addrlen));
+		return rc;
+	}
+	if (likely(!block))
+		return sys3(__NR_sendmsg, fd, mp, flags);
+	HANDOFF_RAW(rc, real.sendmsg(fd, mp, flags));
+	return rc;
+}
+
+static long put_nowait(struct io *io, struct put *p, const struct iovec *iov, int n, size_t done, bool block)
+{
+	struct poll_desc *pd = io->ref.pd;
+	long rc = -EOPNOTSUPP;
+
+	(void)p;
+	(void)done;
+	if (likely(!block)) {
+		if (likely(pd == NULL || !(atomic_load_explicit(&pd->kind, memory_order_relaxed) & KIND_NO_WRITE)))
+			rc = sys6(__NR_pwritev2, io->ref.fd, iov, n, -1, -1, RWF_NOWAIT);
+		if (likely(!no_nowait(rc)))
+			return rc;
+		gmp_fd_learn(pd, KIND_NO_WRITE);
+		if (!may_call(io, POLLOUT))
+			return -EAGAIN;
+	}
+	HANDOFF_RAW(rc, real.writev(io->ref.fd, iov, n));
+	return rc;
+}
+
+static ssize_t write_iov(int fd, const struct iovec *iov, int n, uint8_t kind)
+{
+	struct put p = {.fn = put_nowait, .iov = iov, .n = n};
+
+	if ((kind & KIND_MASK) != PDK_SOCKET)
+		return gmp_io_put(fd, &p, false);
+	p.fn = gmp_put_socket;
+	p.flags = kind & KIND_SEQPACKET ? MSG_EOR : 0;
+	return gmp_io_put(fd, &p, true);
+}
+
+ssize_t hook_write(int fd, const void *buf, size_t n)
+{
+	ssize_t ret;
+	uint8_t kind;
+
+	if (!on_g())
+		return PASS(write)(fd, buf, n);
+	stress_point();
+	gmp_testcancel();
+	kind = gmp_fd_kind(fd, gmp_pd(fd, true));
+	/* Nothing to write: an error check here, an empty datagram there; the kernel knows. */
+	if (n != 0 && (kind & KIND_MASK) != PDK_FILE && kind != PDK_UNKNOWN)
+		return write_iov(fd, &(struct iovec){(void *)(uintptr_t)buf, n}, 1, kind);
+	HANDOFF_CALL(ret, real.write(fd, buf, n));
+	return ret;
+}
+
+ssize_t hook_writev(int fd, const struct iovec *iov, int n)
+{
+	ssize_t ret;
+	uint8_t kind;
+
+	if (!on_g())
+		return PASS(writev)(fd, iov, n);
+	stress_point();
+	gmp_testcancel();
+	kind = gmp_fd_kind(fd, gmp_pd(fd, true));
+	if (n > 0 && n <= IOV_MAX && (kind & KIND_MASK) != PDK_FILE && kind != PDK_UNKNOWN)
+		return write_iov(fd, iov, n, kind);
+	HANDOFF_CALL(ret, real.writev(fd, iov, n));
+	return ret;
+}
+
+/* --- fortified twins --- */
+
+ssize_t hook___read_chk(int fd, void *buf, size_t n, size_t size)
+{
+	return unlikely(n > size) ? PASS(__read_chk)(fd, buf, n, size) : hook_read(fd, buf, n);
+}
+
+ssize_t hook___pread_chk(int fd, void *buf, size_t n, off_t off, size_t size)
+{
+	return unlikely(n > size) ? PASS(__pread_chk)(fd, buf, n, off, size) : hook_pread(fd, buf, n, off);
+}
+
+ssize_t hook___pread64_chk(int fd, void *buf, size_t n, off64_t off, size_t size)
+{
+	return unlikely(n > size) ? PASS(__pread64_chk)(fd, buf, n, off, size) : hook_pread64(fd, buf, n, off);
+}

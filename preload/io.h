@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the hooks on descriptors share. A blocking call is a loop:
+ *
+ *	gmp_io_begin; for (;;) { try without blocking; not EAGAIN: break; gmp_io_wait says what to do } gmp_io_end
+ *
+ * Tries are raw system calls: the hook has tested for cancellation, and libc's wrapper would unwind past gmp_io_end.
+ * Calls that may block are libc's, by HANDOFF_CALL. No hook ever sets O_NONBLOCK on anything.
+ */
+#pragma once
+#include "core/netpoll.h"
+#include "preload/preload.h"
+
+#define IO_MAX ((size_t)0x7ffff000) /* MAX_RW_COUNT: what one call transfers at most */
+
+/*
+ * poll_desc.kind: an enum pd_kind in the low bits, and what the kernel has said about this file. PDK_PIPE: pipe or
+ * FIFO; PDK_OTHER: an anonymous inode such as an eventfd; PDK_FILE: all that the kernel alone knows how to wait for,
+ * character devices included (a tty with VMIN 0 returns without input, a background one stops the process).
+ */
+enum {
+	KIND_MASK = 0x0f,
+	KIND_NO_READ = 0x10,   /* RWF_NOWAIT does not work for reads */
+	KIND_NO_WRITE = 0x20,  /* ... for writes */
+	KIND_SEQPACKET = 0x40, /* a socket on which write() means MSG_EOR */
+	KIND_LISTENER = 0x80,  /* a listening socket */
+};
+
+/* One blocking call on one descriptor. */
+struct io {
+	struct poll_ref ref; /* ref.fd is what the kernel gets: it changes when the program closes the number */
+	int fd;
+	uint8_t mode;	 /* PD_READ or PD_WRITE */
+	bool socket;	 /* SO_RCVTIMEO and SO_SNDTIMEO apply */
+	bool restart;	 /* a handler with SA_RESTART does not end the call */
+	bool blocking;	 /* O_NONBLOCK does not matter */
+	bool waited, expired;
+	int64_t deadline;
+	struct intr_mark mark;
+};
+
+/* What gmp_io_wait returns, or an errno to fail with (EAGAIN, EINTR). */
+enum { IO_RETRY = 0, IO_BLOCK = -1 };
+
+static inline void gmp_io_begin(struct io *io, int fd, uint8_t mode, bool socket)
+{
+	*io = (struct io){.fd = fd, .mode = mode, .socket = socket, .restart = true, .deadline = GMP_NO_DEADLINE};
+	gmp_netpoll_begin(&io->ref, fd);
+}
+
+/*
+ * The last try gave EAGAIN: wait. IO_RETRY: try again, also when the wait was interrupted or timed out, as Linux
+ * looks at the data first; only the next gmp_io_wait fails. IO_BLOCK: no waiting here, let the kernel block.
+ */
+int gmp_io_wait(struct io *io);
+
+/* rc: what the call returns, -errno on failure. Returns it in libc's convention. */
+static inline long gmp_io_end(struct io *io, long rc)
+{
+	/* Whoever saw anything but "not now" passes the baton, errors included: the next sees end of file or more. */
+	gmp_netpoll_done(&io->ref, io->mode, rc != -EAGAIN && rc != -EINTR);
+	return unlikely(rc < 0) ? fail((int)-rc) : rc;
+}
+
+static inline long gmp_io_ret(long rc)
+{
+	return unlikely(rc < 0) ? fail((int)-rc) : rc;
+}
+
+/* A park ended with PARK_INTR. A cancelled thread that has disabled cancellation must not be woken for ever. */
+static inline void gmp_io_interrupted(void)
+{
+	struct g *gp = getg();
+
+	if (atomic_load_explicit(&gp->cancel_wake, memory_order_relaxed) && !gmp_cancel_pending(gp))
+		atomic_store_explicit(&gp->cancel_wake, 0, memory_order_relaxed);
+	gmp_testcancel();
+}
+
+/* As HANDOFF_CALL for calls that must not be repeated (close, fclose) or that return no errno. */
+#define HANDOFF_ONCE(ret, call)      \
+	do {                         \
+		gmp_entersyscall();  \
+		(ret) = (call);      \
+		gmp_exitsyscall();   \
+	} while (0)
+
+/* HANDOFF_CALL with the result as -errno. */
+#define HANDOFF_RAW(rc, call)                              \
+	do {                                               \
+		long raw_;                                 \
+		HANDOFF_CALL(raw_, (long)(call));          \
+		(rc) = raw_ == -1 ? -(long)errno : raw_;   \
+	} while (0)
+
+/* poll of one descriptor, now: > 0 when any event is there. */
+static inline long gmp_io_look(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+#ifdef __NR_poll
+	return sys3(__NR_poll, &p, 1, 0);
+#else
+	struct __kernel_timespec zero = {0};
+
+	return sys5(__NR_ppoll, &p, 1, &zero, NULL, sizeof(gmp_sigset));
+#endif
+}
+
+/* --- io.c --- */
+/* Write all of iov to a descriptor of this kind. put.fn transfers what it can; see io.c. */
+struct put {
+	/* A try with iovec[n], or, if done == 0, with the original call. block: let the kernel wait. -errno. */
+	long (*fn)(struct io *io, struct put *p, const struct iovec *iov, int n, size_t done, bool block);
+	const struct msghdr *msg; /* the iovec is read from here after the first success */
+	const struct iovec *iov;
+	int n;
+	int flags;
+	const void *addr;
+	socklen_t addrlen;
+};
+
+ssize_t gmp_io_put(int fd, struct put *p, bool socket);
+long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n, size_t done, bool block);
+
+/* --- fd.c --- */
+extern _Atomic(uint32_t) gmp_fl_gen; /* file status flags have changed; see gmp_fd_nonblock */
+uint8_t gmp_fd_kind(int fd, struct poll_desc *pd); /* PDK_UNKNOWN: no such descriptor */
+bool gmp_fd_nonblock(int fd, struct poll_desc *pd);
+void gmp_fd_forget(int fd);		     /* about to be closed or replaced */
+int gmp_fd_made(int fd);		     /* new, nothing known; returns fd */
+int gmp_fd_made_as(int fd, uint8_t kind, bool nonblock);
+
+static inline void gmp_fd_learn(struct poll_desc *pd, uint8_t flag)
+{
+	if (pd != NULL)
+		atomic_fetch_or_explicit(&pd->kind, flag, memory_order_relaxed); /* a hint: the kernel decides */
+}
+
+/* --- sleep.c --- */
+int64_t gmp_deadline_ms(int ms);		   /* < 0: none */
+int gmp_sleep_intr(int64_t deadline);		   /* 0 or EINTR (a handler ran); a cancellation point */
+void gmp_time_left(int64_t deadline, struct timespec *ret); /* until then, not below 0 */
