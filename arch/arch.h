@@ -56,9 +56,10 @@ int arch_clone(unsigned long flags, void *top, uintptr_t tp, int *ctid, void (*e
 /*
  * vfork(2). before: runs first, in the parent. after: runs in the parent when the child has gone; gets what the system
  * call returned and gives the result. Must be the last call of a function whose frame is gone by then (a tail
- * call), since the child goes on in the caller's caller.
+ * call: ARCH_VFORK), since the child goes on in the caller's caller.
  */
 long arch_vfork(void (*before)(void), long (*after)(long rc));
+/* ARCH_VFORK(symbol, before, after): defines the global function `symbol` as that tail call. */
 
 void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigaction */
 

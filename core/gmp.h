@@ -295,7 +295,7 @@ struct gmp_host {
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
 	void (*notify)(struct g *gp, void *uc);
-	/* Code in which a G may not be stopped: libc, ld.so, the vdso, this library. */
+	/* Code in which a G may not be stopped: libc, ld.so, the vdso. */
 	struct {
 		uintptr_t lo, hi;
 	} nopreempt[8];

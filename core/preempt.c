@@ -4,9 +4,9 @@
  *
  * Preemption: sysmon sends SIG_NOTIFY to the M. Its handler runs on the G's own stack, the kernel's frame below it
  * holds every register, and the G is queued and switched away from right there; it is resumed, perhaps on another M,
- * by returning from the handler. Not now, if the G is in the shim (inshim), on a stack that is not its own, or in code
- * that holds locks others cannot wait for cleanly (host.nopreempt): then p->preempt stays set and sysmon asks
- * again. No libc function, no lock, no unwinding in the handler.
+ * by returning from the handler. Not now, if the G is in a critical section of the shim (inshim): it yields at
+ * the section's end. Nor on a stack that is not its own, or in code that holds locks others cannot wait for cleanly
+ * (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again. No libc function, no lock, no unwinding in the handler.
  *
  * Unseen blocking: an M that holds a P and sleeps past the hooks. Only one of sysmon and the M may end up with the P:
  *
@@ -136,7 +136,8 @@ static bool may_stop(struct g *gp, void *uc)
 {
 	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc);
 
-	if (gp->status != G_RUNNING || sp < (uintptr_t)gp->stack_lo || sp > (uintptr_t)gp->stack_hi)
+	/* replay: between choosing its M's tid and sending itself a signal (preload/signal.c) */
+	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || sp < (uintptr_t)gp->stack_lo || sp > (uintptr_t)gp->stack_hi)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)
@@ -168,6 +169,9 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
 		gmp_gosched();
 	gmp_leave();
+	/* While it was queued a cancellation may have come, whose sender found no M to notify. */
+	if (gmp_host.notify != NULL)
+		gmp_host.notify(gp, uc);
 }
 
 void gmp_preempt_init(void)

@@ -1095,11 +1095,20 @@ void gmp_fork_child(void)
 	gp->status = G_RUNNING;
 }
 
+/* inshim fell to 0 with something put off: signals and requests first, then the time slice. */
 void gmp_leave_slow(void)
 {
 	struct g *gp = getg();
+	struct p *pp;
 
 	if (gp != NULL && gp->kind == GK_G0)
 		return;
 	gmp_host.run_deferred(gp);
+	if (gp == NULL || gp->status != G_RUNNING)
+		return;
+	gmp_enter();
+	pp = gp->m->p;
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+		gmp_gosched();
+	gmp_leave_quiet(); /* what came meanwhile waits for the next hook or SIG_NOTIFY */
 }

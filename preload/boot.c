@@ -133,8 +133,7 @@ static int note_text(struct dl_phdr_info *info, size_t size, void *arg)
 
 		if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X))
 			continue;
-		if (info->dlpi_addr == gmp_libc.base || info->dlpi_addr == rtld || info->dlpi_addr == vdso ||
-		    ((uintptr_t)note_text >= lo && (uintptr_t)note_text < hi)) {
+		if (info->dlpi_addr == gmp_libc.base || info->dlpi_addr == rtld || info->dlpi_addr == vdso) {
 			gmp_host.nopreempt[*n].lo = lo;
 			gmp_host.nopreempt[(*n)++].hi = hi;
 		}
@@ -142,7 +141,7 @@ static int note_text(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
-/* Code in which a G is not stopped: it may hold a lock of libc's, be in a vdso sequence, or in the shim itself. */
+/* Code in which a G is not stopped: it may hold a lock of libc's or be in a vdso sequence. */
 static void init_nopreempt(void)
 {
 	unsigned n = 0;

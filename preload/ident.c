@@ -58,7 +58,8 @@ static long futex_wait(uint32_t *addr, uint32_t val, uint32_t bitset, int64_t de
 		rc = gmp_futex_wait(addr, val, bitset, deadline, "futex");
 		if (rc == -EINTR)
 			gmp_testcancel();
-	} while (rc == -EINTR && !intr_fails(mark, true));
+		/* the kernel restarts only a wait without a timeout */
+	} while (rc == -EINTR && !intr_fails(mark, deadline == GMP_NO_DEADLINE));
 	return rc;
 }
 

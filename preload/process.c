@@ -42,15 +42,15 @@ void gmp_fork_init(void)
 /* No handler of a signal may run in the child before child_begin. */
 static int fork_blocked(int (*fork_fn)(void), bool runs_handlers)
 {
-	gmp_sigset all = SIG_ALL_BUT_NOTIFY, old;
+	gmp_sigset old = getg()->sigmask;
 	int pid, err;
 
-	sys_sigmask(SIG_SETMASK, &all, &old);
+	gmp_set_sigmask(SIG_ALL_BUT_NOTIFY);
 	pid = fork_fn();
 	err = errno;
 	if (pid == 0 && !runs_handlers)
 		child_begin();
-	sys_sigmask(SIG_SETMASK, &old, NULL);
+	gmp_set_sigmask(old);
 	errno = err;
 	return pid;
 }
@@ -69,7 +69,11 @@ pid_t hook__Fork(void)
 	return fork_blocked(real._Fork, false);
 }
 
-static void vfork_before(void)
+/* Called from assembler. */
+void gmp_vfork_before(void) __attribute__((used));
+long gmp_vfork_after(long rc) __attribute__((used));
+
+void gmp_vfork_before(void)
 {
 	if (!live() || getg() == NULL)
 		return;
@@ -77,7 +81,7 @@ static void vfork_before(void)
 	gmp_enter();	    /* the child shares this TLS: every hook it calls passes */
 }
 
-static long vfork_after(long rc)
+long gmp_vfork_after(long rc)
 {
 	if (live() && getg() != NULL) {
 		gmp_leave_quiet();
@@ -86,11 +90,7 @@ static long vfork_after(long rc)
 	return rc < 0 ? fail((int)-rc) : rc;
 }
 
-/* A tail call: the child returns to our caller and overwrites what is below (meson.build refuses to build without). */
-pid_t hook_vfork(void)
-{
-	return (pid_t)arch_vfork(vfork_before, vfork_after);
-}
+ARCH_VFORK(vfork, gmp_vfork_before, gmp_vfork_after);
 
 #define HANDOFF_RC(name, params, args)          \
 	int hook_##name params                  \

@@ -72,7 +72,8 @@ static noinline int wait_slow(struct new_sem *s, clockid_t clock, const struct t
 				gmp_testcancel();
 				atomic_fetch_add(&s->data, ONE_WAITER);
 			}
-			if (intr_fails(mark, true))
+			/* a timed wait is not restarted (the kernel ends a futex wait with a timeout by EINTR) */
+			if (intr_fails(mark, deadline == GMP_NO_DEADLINE))
 				break;
 		}
 		d = atomic_load_explicit(&s->data, memory_order_relaxed); /* checked by the CAS */

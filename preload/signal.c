@@ -816,9 +816,11 @@ int gmp_signal_send(struct g *gp, int sig, siginfo_t *info)
 		/* The default action concerns the whole process: any thread of it will do that admits the signal. */
 		gmp_sigset one = SIG_BIT(sig), old;
 
+		gmp_enter(); /* stay on this M */
 		sys_sigmask(SIG_UNBLOCK, &one, &old);
 		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
 		sys_sigmask(SIG_SETMASK, &old, NULL);
+		gmp_leave();
 		return 0;
 	}
 	enqueue(gp, info);

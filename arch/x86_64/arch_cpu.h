@@ -63,3 +63,14 @@ static inline uintptr_t arch_uc_sp(void *uc)
 {
 	return (uintptr_t)((ucontext_t *)uc)->uc_mcontext.gregs[15]; /* REG_RSP */
 }
+
+/* See arch.h. At file scope: a compiler takes any function named vfork for one that returns twice, and calls. */
+#define ARCH_VFORK(symbol, before, after)                 \
+	__asm__(".globl " #symbol "\n"                    \
+		".type " #symbol ", @function\n"          \
+		#symbol ":\n"                             \
+		"	endbr64\n"                        \
+		"	lea " #before "(%rip), %rdi\n"    \
+		"	lea " #after "(%rip), %rsi\n"     \
+		"	jmp arch_vfork\n"                 \
+		".size " #symbol ", . - " #symbol "\n")

@@ -5,13 +5,20 @@
  *
  *	ut_host()	clock and page size: for data structures and threads that are no Gs
  *	ut_host_tls()	real TLS blocks from ld.so too: for gmp_galloc
- *	ut_boot()	the whole scheduler; the test function becomes the main G
+ *	ut_boot()	the whole scheduler, without preemption; the test function becomes the main G
  */
 #pragma once
 #include <check.h>
 #include <pthread.h>
 
 #include "core/gmp.h"
+
+/* An assertion for hot loops and races: a check that holds costs nothing (ck_assert writes to a file each time). */
+#define UT_ASSERT(cond)                                   \
+	do {                                              \
+		if (!(cond))                              \
+			ck_abort_msg("%s is false", #cond); \
+	} while (0)
 
 #define UT_MAX_KERNEL_TID 4194304 /* PID_MAX_LIMIT of a 64-bit kernel */
 

@@ -145,9 +145,9 @@ START_TEST(note_ping_pong)
 	for (int i = 0; i < NOTE_ROUNDS; i++) {
 		nt.box = 2 * i;
 		gmp_notewakeup(&nt.to);
-		ck_assert(gmp_notesleep(&nt.back, 30 * NSEC_PER_SEC));
+		UT_ASSERT(gmp_notesleep(&nt.back, 30 * NSEC_PER_SEC));
 		gmp_noteclear(&nt.back);
-		ck_assert_int_eq(nt.box, 2 * i + 1);
+		UT_ASSERT(nt.box == 2 * i + 1);
 	}
 	ut_join(th);
 }

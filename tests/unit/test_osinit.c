@@ -8,8 +8,8 @@
 #include "core/osinit.h"
 
 /*
- * Accepted: decimal digits that make 1 to 256, with leading blanks and zeros. Everything else is 0, "nonsense": the
- * caller says so and takes the number of CPUs.
+ * Accepted: decimal digits that make 1 to 256; leading zeros do no harm. Everything else, blanks included, is 0,
+ * "nonsense": the caller says so and takes the number of CPUs.
  */
 static const struct {
 	const char *text;
@@ -21,8 +21,10 @@ static const struct {
 	{"256", 256},
 	{"00004", 4},
 	{"0000000000000000000000000000000000000016", 16},
-	{" 4", 4},
-	{"  7", 7},
+	{" 4", 0},
+	{"  7", 0},
+	{" 4", 0},
+	{"  7", 0},
 	{"", 0},
 	{" ", 0},
 	{"0", 0},
@@ -59,6 +61,17 @@ START_TEST(parse_procs)
 
 	ck_assert_msg(got == rows[_i].want, "gmp_parse_procs(\"%s\") is %d, want %d", rows[_i].text, got,
 		      rows[_i].want);
+}
+END_TEST
+
+START_TEST(parse_number)
+{
+	ck_assert_int_eq(gmp_parse_number("100", 1000000), 100);
+	ck_assert_int_eq(gmp_parse_number("1000000", 1000000), 1000000);
+	ck_assert_int_eq(gmp_parse_number("1000001", 1000000), 0);
+	ck_assert_int_eq(gmp_parse_number("0", 1000000), 0);
+	ck_assert_int_eq(gmp_parse_number(" 5", 1000000), 0);
+	ck_assert_int_eq(gmp_parse_number("5us", 1000000), 0);
 }
 END_TEST
 
@@ -118,6 +131,7 @@ int main(void)
 	TCase *tc = tcase_create("osinit");
 
 	tcase_add_loop_test(tc, parse_procs, 0, NROWS);
+	tcase_add_test(tc, parse_number);
 	tcase_add_test(tc, affinity);
 	tcase_add_test(tc, quota_caps);
 	return ut_run(tc, "osinit");

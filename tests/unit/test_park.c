@@ -158,8 +158,8 @@ START_TEST(one_winner)
 		r = gmp_park_commit(&rc.pk, t, GMP_NO_DEADLINE, "test");
 		while (atomic_load(&rc.ready) != i * WAKERS)
 			sys_yield();
-		ck_assert_uint_eq(rc.wins, i);
-		ck_assert_uint_eq(rc.winner, (uint32_t)r);
+		UT_ASSERT(rc.wins == i);
+		UT_ASSERT(rc.winner == (uint32_t)r);
 	}
 	for (int i = 0; i < WAKERS; i++)
 		ut_join(th[i]);

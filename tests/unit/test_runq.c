@@ -37,8 +37,8 @@ START_TEST(local_queue)
 		ck_assert(n == 0 || !gmp_runqempty(pp));
 		for (uint32_t i = 0; i < n; i++) {
 			inherit = true;
-			ck_assert_ptr_eq(gmp_runqget(pp, &inherit), &gs[i]);
-			ck_assert(!inherit);
+			UT_ASSERT(gmp_runqget(pp, &inherit) == &gs[i]);
+			UT_ASSERT(!inherit);
 		}
 		ck_assert_ptr_null(gmp_runqget(pp, &inherit));
 		ck_assert_int_eq(sched.runqsize, 0);
@@ -107,7 +107,7 @@ START_TEST(steal)
 		ck_assert_uint_eq(stolen, n - n / 2);
 		ck_assert_uint_eq(kept, n / 2);
 		for (uint32_t i = 0; i < n; i++)
-			ck_assert_uint_eq(gs[i].goid, 1);
+			UT_ASSERT(gs[i].goid == 1);
 	}
 }
 END_TEST
@@ -258,9 +258,9 @@ START_TEST(never_empty)
 		for (uint32_t j = ut_rand(16); j > 0; j--) /* meet the watcher at different points */
 			atomic_signal_fence(memory_order_seq_cst);
 		gmp_runqput(em.pp, &gs[1], i & 2);
-		ck_assert_ptr_nonnull(gmp_runqget(em.pp, &inherit));
+		UT_ASSERT(gmp_runqget(em.pp, &inherit) != NULL);
 		ut_spin_until(&em.done, i - 1);
-		ck_assert_ptr_nonnull(gmp_runqget(em.pp, &inherit));
+		UT_ASSERT(gmp_runqget(em.pp, &inherit) != NULL);
 	}
 	ut_join(th);
 	ck_assert_uint_eq(em.seen_empty, 0);

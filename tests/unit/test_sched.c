@@ -15,6 +15,7 @@
 
 static __thread volatile int own_var = 42;
 static _Atomic(long) bad, count;
+static _Atomic(uint32_t) in_call, others_ran;
 
 /* Use the CPU for ns without giving it up. */
 static void burn(int64_t ns)
@@ -114,12 +115,10 @@ static void parker_side(void *arg)
 		gmp_enter();
 		t = gmp_park_prepare(&self->parker);
 		atomic_store(&side[me].ticket, t);
-		if (me == 0 || i > 0 || atomic_load(&side[0].ticket) != 0) {
-			/* whoever comes second, and then each in turn, wakes the other */
-			other = atomic_exchange(&side[!me].ticket, 0);
-			if (other != 0 && !gmp_wake(&atomic_load(&side[!me].gp)->parker, other, PARK_READY))
-				atomic_fetch_add(&bad, 1);
-		}
+		/* Both publish before they look, so at least one finds the other; each ticket is taken once. */
+		other = atomic_exchange(&side[!me].ticket, 0);
+		if (other != 0 && !gmp_wake(&atomic_load(&side[!me].gp)->parker, other, PARK_READY))
+			atomic_fetch_add(&bad, 1);
 		if (gmp_park_commit(&self->parker, t, GMP_NO_DEADLINE, "test") != PARK_READY)
 			atomic_fetch_add(&bad, 1);
 		gmp_leave();
@@ -288,9 +287,75 @@ START_TEST(one_at_a_time)
 }
 END_TEST
 
-/* --- system calls --- */
+/* --- preemption --- */
 
-static _Atomic(uint32_t) in_call, others_ran;
+static _Atomic(uint32_t) hog_stop;
+
+/* Never calls anything; its registers must survive being stopped. */
+static void hog(void *arg)
+{
+	uint64_t a = (uintptr_t)arg, b = a * 3, rounds = 0;
+	double x = (double)a;
+
+	while (!atomic_load_explicit(&hog_stop, memory_order_relaxed)) {
+		a++;
+		b += 3;
+		x += 1.0;
+		rounds++;
+	}
+	if (a != (uintptr_t)arg + rounds || b != 3 * a || x != (double)a || getg() == NULL)
+		atomic_fetch_add(&bad, 1);
+	atomic_fetch_add(&count, 1);
+}
+
+/* Gs that never yield do not keep the others, the main G among them, from the only P. */
+START_TEST(preemption)
+{
+	sched.slice_ns = 1000000;
+	ut_boot(1 << _i);
+	sched.preempt_off = false;
+	for (int i = 0; i < 3 << _i; i++)
+		ut_go(hog, (void *)(intptr_t)(i + 1));
+	for (int i = 0; i < 10; i++)
+		gmp_sleep_until(gmp_nanotime() + 1000000);
+	ck_assert_int_eq(count, 0);
+	atomic_store(&hog_stop, 1);
+	ut_wait_all();
+	ck_assert_int_eq(count, 3 << _i);
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
+/* A G that sleeps in the kernel past entersyscall loses its P after a slice, and gets one again. */
+static void unseen_sleeper(void *arg)
+{
+	struct g *self = getg();
+
+	(void)arg;
+	atomic_store(&in_call, 1);
+	while (!atomic_load(&others_ran))
+		sys_nanosleep(200000000);
+	ut_yield(); /* queues for a P first */
+	if (getg() != self || self->m->p == NULL || self->m->p->m != self->m || self->status != G_RUNNING)
+		atomic_fetch_add(&bad, 1);
+	atomic_fetch_add(&count, 1);
+}
+
+START_TEST(unseen_block)
+{
+	ut_boot(1);
+	ut_go(unseen_sleeper, NULL);
+	while (!atomic_load(&in_call))
+		ut_yield();
+	atomic_store(&others_ran, 1);
+	ut_wait_all();
+	ck_assert_int_eq(count, 1);
+	ck_assert_int_eq(bad, 0);
+	ck_assert_uint_gt(sched.stat_handoffs, 0);
+}
+END_TEST
+
+/* --- system calls --- */
 
 static void caller(void *arg)
 {
@@ -437,6 +502,7 @@ START_TEST(fork_child)
 	pid = fork();
 	if (pid == 0) {
 		gmp_fork_child();
+		gmp_preempt_init();
 		if (gmp_main_started() != 0)
 			_exit(2);
 		atomic_store(&count, 0);
@@ -473,6 +539,8 @@ int main(void)
 	tcase_add_loop_test(tc, timed_wait, 0, 2);
 	tcase_add_test(tc, steals);
 	tcase_add_test(tc, one_at_a_time);
+	tcase_add_loop_test(tc, preemption, 0, 2);
+	tcase_add_test(tc, unseen_block);
 	tcase_add_test(tc, syscall_handoff);
 	tcase_add_loop_test(tc, short_syscalls, 0, 2);
 	tcase_add_loop_test(tc, lock_os_thread, 0, 2);

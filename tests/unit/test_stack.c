@@ -25,7 +25,8 @@ static struct g *galloc(size_t stack, size_t guard)
 	int err = 0;
 	struct g *gp = gmp_galloc(stack, guard, &err);
 
-	ck_assert_msg(gp != NULL, "gmp_galloc(%zu, %zu): errno %d", stack, guard, err);
+	if (gp == NULL)
+		ck_abort_msg("gmp_galloc(%zu, %zu): errno %d", stack, guard, err);
 	return gp;
 }
 
@@ -81,7 +82,6 @@ START_TEST(geometry)
 		ck_assert_uint_eq((uintptr_t)gp->tcb % gmp_host.tls_align, 0);
 		ck_assert_uint_le(hi + gmp_host.tls_size - gmp_host.tcb_size, (uintptr_t)gp->tcb);
 		ck_assert_uint_le((uintptr_t)gp->tcb + gmp_host.tcb_size, (uintptr_t)gp);
-		ck_assert_ptr_eq(gp->sc, gp->sc);
 		memset(gp->stack_lo, 0xa5, hi - lo); /* all of it can be used and harms nobody */
 		ck_assert_ptr_eq(*(void **)gp->tcb, gp->tcb);
 		ck_assert_ptr_eq(gmp_g_of_tcb(gp->tcb), gp);
@@ -278,7 +278,7 @@ START_TEST(unique_tids)
 	ck_assert_int_gt(all[0], UT_MAX_KERNEL_TID);
 	ck_assert_int_lt(all[NTIDS - 1], 1 << 30); /* FUTEX_TID_MASK */
 	for (int i = 1; i < NTIDS; i++)
-		ck_assert_int_ne(all[i], all[i - 1]);
+		UT_ASSERT(all[i] != all[i - 1]);
 	ck_assert_int_gt(galloc(64 * KB, 0)->tid, all[NTIDS - 1]);
 	/* The numbers begin again before they reach the futex flags. */
 	sched.tidgen = INT32_MAX;
@@ -308,7 +308,7 @@ START_TEST(flat)
 
 	ut_host_tls();
 	for (int i = 0; i < 100008; i++) {
-		if (i == 1000)
+		if (i == 1000 || i == 0) /* the first one brings in what reading the file needs */
 			statm(before);
 		if (i >= 8)
 			gmp_gfree(gs[i % 8]);
@@ -372,7 +372,7 @@ START_TEST(scavenge)
 	}
 	gs[3]->ctx.running = 0;
 	for (char *p = live->stack_lo; p < live->stack_hi; p++)
-		ck_assert_int_eq(*p, 0x5a);
+		UT_ASSERT(*p == 0x5a);
 
 	/* all of them can be had again */
 	for (int i = 0; i < SCAV; i++) {

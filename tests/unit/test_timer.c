@@ -33,10 +33,9 @@ static uint64_t parker_state(struct g *gp)
 static void check_heap(void)
 {
 	for (uint32_t i = 0; i < pp->ntimers; i++) {
-		ck_assert_uint_eq(pp->timers[i]->timer.index, i);
-		ck_assert_ptr_eq(pp->timers[i]->timer.pp, pp);
-		if (i > 0)
-			ck_assert_int_le(pp->timers[(i - 1) / 4]->timer.when, pp->timers[i]->timer.when);
+		UT_ASSERT(pp->timers[i]->timer.index == i);
+		UT_ASSERT(pp->timers[i]->timer.pp == pp);
+		UT_ASSERT(i == 0 || pp->timers[(i - 1) / 4]->timer.when <= pp->timers[i]->timer.when);
 	}
 }
 
@@ -62,10 +61,10 @@ START_TEST(random_ops)
 			now += ut_rand(300);
 			next = gmp_timers_fire(pp, now, &list);
 			for (; list != NULL; list = list->schedlink, fired++) {
-				ck_assert_int_gt(when[list - gs], 0);
-				ck_assert_int_le(when[list - gs], now);
-				ck_assert_ptr_null(list->timer.pp);
-				ck_assert_uint_eq(parker_state(list), PARKER_WOKEN + PARK_TIMEOUT);
+				UT_ASSERT(when[list - gs] > 0);
+				UT_ASSERT(when[list - gs] <= now);
+				UT_ASSERT(list->timer.pp == NULL);
+				UT_ASSERT(parker_state(list) == PARKER_WOKEN + PARK_TIMEOUT);
 			}
 			for (int k = 0; k < NGS; k++)
 				if (when[k] != 0 && when[k] <= now) {
@@ -89,8 +88,8 @@ START_TEST(random_ops)
 				if (first == 0 || when[k] < first)
 					first = when[k];
 			}
-		ck_assert_uint_eq(pp->ntimers, count);
-		ck_assert_int_eq(pp->timer0_when, first);
+		UT_ASSERT(pp->ntimers == count);
+		UT_ASSERT(pp->timer0_when == first);
 		if (op % 16 == 0)
 			check_heap();
 	}
