@@ -421,3 +421,4 @@ void *gmp_sysmon(void *);
 void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */
 void *gmp_mmap(size_t size);			      /* NULL on failure */
 void gmp_munmap(void *p, size_t size);
+void gmp_mem_fork_child(void);

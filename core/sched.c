@@ -33,13 +33,13 @@
 #include "core/tcb.h"
 
 #define G0_STACK ((size_t)64 << 10)
+#define COALESCE_TIMERS 32
+#define COALESCE_NS INT64_C(500000)
 #define FAST_SWITCHES 8 /* direct switches between two looks at the timers */
 
 struct sched sched;
 struct gmp_host gmp_host;
 __thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
-
-void gmp_mem_fork_child(void);
 
 static struct m m0;
 
@@ -368,6 +368,8 @@ void gmp_injectglist(struct g *list)
 	}
 	if (pp != NULL && atomic_load(&sched.npidle) == 0) {
 		gmp_runqput_batch(pp, list, n);
+		atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
+		gmp_wakep();				   /* a P may have gone idle meanwhile */
 		return;
 	}
 	gmp_lock(&sched.lock);
@@ -626,6 +628,16 @@ static void become_spinning(struct m *mp)
 	atomic_store(&sched.needspinning, 0);
 }
 
+/* A rough number: read without locks. */
+static uint32_t count_timers(void)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < sched.gomaxprocs; i++)
+		n += sched.allp[i]->ntimers;
+	return n;
+}
+
 static struct g *take_list(struct g *list)
 {
 	struct g *gp = list;
@@ -748,6 +760,12 @@ top:
 		if (poll_until != 0) {
 			now = gmp_nanotime();
 			delay = poll_until > now ? poll_until - now : 0;
+			/*
+			 * A few timers are met to the microsecond. With many, a wake-up for each would cost more than
+			 * the Gs do: they wait for one another (Go: never less than 1 ms).
+			 */
+			if (delay > 0 && delay < COALESCE_NS && count_timers() > COALESCE_TIMERS)
+				delay = COALESCE_NS;
 		}
 		gmp_set_kmask(mp, atomic_load_explicit(&sched.idlemask, memory_order_relaxed));
 		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */

@@ -144,12 +144,24 @@ struct sema_waiter *gmp_sema_first(struct sema_bucket *b, const void *addr)
 
 bool gmp_sema_grant(struct sema_bucket *b, const void *addr, struct g ***tail)
 {
-	struct sema_waiter *w;
+	struct sema_waiter **link = find(b, addr), *w;
 
-	while ((w = *find(b, addr)) != NULL) {
+	/* *link becomes the head of another address when the last waiter of this one has left */
+	while ((w = *link) != NULL && atomic_load_explicit(&w->addr, memory_order_relaxed) == addr) {
+		struct g *gp = w->pk->gp;
+		int won;
+
+		dequeue(link, w);
 		w->granted = true; /* before the claim, which publishes it; a waiter that was faster ignores it */
-		if (gmp_sema_claim(b, addr, 1, UINT32_MAX, tail) == 1)
-			return true;
+		won = gmp_wake_claim(w->pk, w->ticket, PARK_READY);
+		if (won == 0)
+			continue; /* timed out or interrupted: the grant goes to the next */
+		if (won == 2) {
+			gp->schedlink = NULL;
+			**tail = gp;
+			*tail = &gp->schedlink;
+		}
+		return true;
 	}
 	return false;
 }

@@ -16,6 +16,7 @@
 #define SYSCALL_NS INT64_C(10000000)  /* a P in a system call without work for it is left this long */
 #define ASK_AGAIN_NS INT64_C(100000)  /* between two requests to the same G */
 #define POLL_NS INT64_C(10000000)     /* netpoll if the last one is older */
+#define LATE_NS INT64_C(1000000)      /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
 #define SCAVENGE_NS INT64_C(20000000)
 
 /* Somebody could use pp: only then is it worth disturbing its G. */
@@ -24,7 +25,7 @@ static bool work_waits(struct p *pp, int64_t now)
 	int64_t timer = atomic_load_explicit(&pp->timer0_when, memory_order_relaxed); /* a hint */
 
 	return !gmp_runqempty(pp) || atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0 ||
-	       (timer != 0 && timer < now);
+	       (timer != 0 && timer + LATE_NS < now);
 }
 
 /* CPU time of a kernel thread of ours in ns; -1 when it cannot be read. */
@@ -156,7 +157,7 @@ void *gmp_sysmon(void *arg)
 		}
 		/* A timer is late, or work lies about while a P idles (an M could not be started): start an M. */
 		next = gmp_timers_next(0);
-		if ((next != 0 && next < now) || atomic_load(&sched.runqsize) > 0)
+		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
 			gmp_wakep();
 		if (retake(now) != 0)
 			idle = 0;

@@ -8,6 +8,8 @@
  * Calls that may block are libc's, by HANDOFF_CALL. No hook ever sets O_NONBLOCK on anything.
  */
 #pragma once
+#include <limits.h>
+
 #include "core/netpoll.h"
 #include "preload/preload.h"
 
@@ -137,6 +139,7 @@ static inline void gmp_fd_learn(struct poll_desc *pd, uint8_t flag)
 }
 
 /* --- sleep.c --- */
+void gmp_stress_yield(void);
 int64_t gmp_deadline_ms(int ms);		   /* < 0: none */
 int gmp_sleep_intr(int64_t deadline);		   /* 0 or EINTR (a handler ran); a cancellation point */
 void gmp_time_left(int64_t deadline, struct timespec *ret); /* until then, not below 0 */

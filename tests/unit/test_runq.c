@@ -224,12 +224,13 @@ END_TEST
  * RunSchedLocalQueueEmptyTest: a queue that always holds at least one G never looks empty, while its owner moves Gs
  * from runnext to the ring and takes them.
  */
-#define EMPTY_ROUNDS 1000000u
+#define EMPTY_ROUNDS 200000u
 
 static struct {
 	struct p *pp;
 	_Atomic(uint32_t) go, done __attribute__((aligned(64)));
 	_Atomic(uint32_t) seen_empty;
+	_Atomic(uint64_t) looks;
 } em;
 
 static void *empty_watcher(void *arg)
@@ -262,6 +263,52 @@ START_TEST(never_empty)
 		ut_spin_until(&em.done, i - 1);
 		UT_ASSERT(gmp_runqget(em.pp, &inherit) != NULL);
 	}
+	ut_join(th);
+	ck_assert_uint_eq(em.seen_empty, 0);
+}
+END_TEST
+
+/*
+ * The same without a rendezvous, which finds smaller windows: the owner goes round and round these states, none of
+ * which is empty, and the watcher looks all the time.
+ *
+ *	ring -, runnext a  ->  put b as next  ->  ring a, runnext b  ->  get  ->  ring a, runnext -
+ *	->  put c as next  ->  ring a, runnext c  ->  steal from the ring  ->  ring -, runnext c
+ */
+#define CYCLES 3000000u
+
+static void *cycle_watcher(void *arg)
+{
+	uint64_t n = 0;
+
+	while (!atomic_load_explicit(&em.done, memory_order_relaxed)) {
+		if (gmp_runqempty(em.pp))
+			atomic_fetch_add(&em.seen_empty, 1);
+		atomic_store_explicit(&em.looks, ++n, memory_order_relaxed);
+	}
+	return arg;
+}
+
+START_TEST(never_empty_cycle)
+{
+	struct g *gs = ut_fake_gs(3);
+	struct p *thief_p = ut_fake_p();
+	pthread_t th;
+	bool inherit;
+
+	ut_host();
+	em.pp = ut_fake_p();
+	gmp_runqput(em.pp, &gs[0], true);
+	th = ut_thread(cycle_watcher, NULL);
+	for (uint32_t i = 0; i < CYCLES || atomic_load_explicit(&em.looks, memory_order_relaxed) < CYCLES; i++) {
+		struct g *a = &gs[i % 2 ? 2 : 0], *b = &gs[1], *c = &gs[i % 2 ? 0 : 2];
+
+		gmp_runqput(em.pp, b, true);
+		UT_ASSERT(gmp_runqget(em.pp, &inherit) == b);
+		gmp_runqput(em.pp, c, true);
+		UT_ASSERT(gmp_runqsteal(thief_p, em.pp, false) == a);
+	}
+	atomic_store(&em.done, 1);
 	ut_join(th);
 	ck_assert_uint_eq(em.seen_empty, 0);
 }
@@ -364,6 +411,7 @@ int main(void)
 	tcase_add_loop_test(tc, global_share, 0, 10);
 	tcase_add_test(tc, batch);
 	tcase_add_test(tc, never_empty);
+	tcase_add_test(tc, never_empty_cycle);
 	tcase_add_test(tc, thieves);
 	return ut_run(tc, "runq");
 }

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Calls that wait in the kernel, or deep inside libc for a name server: an M waits, its P moves on. One line each.
+ */
+#include "preload/io.h"
+
+/* Those that do not fail with -1 and errno, and those that must not be called twice. */
+#define HANDOFF_VALUE(type, name, params, args)  \
+	type hook_##name params                  \
+	{                                        \
+		type ret;                        \
+                                                 \
+		if (!on_g())                     \
+			return PASS(name) args;  \
+		stress_point();                  \
+		HANDOFF_ONCE(ret, real.name args); \
+		return ret;                      \
+	}
+
+#define HANDOFF_VOID(name, params, args) \
+	void hook_##name params          \
+	{                                \
+		if (!on_g()) {           \
+			PASS(name) args; \
+			return;          \
+		}                        \
+		stress_point();          \
+		gmp_entersyscall();      \
+		real.name args;          \
+		gmp_exitsyscall();       \
+	}
+
+/* An error number, EINTR among them, is the result. */
+#define HANDOFF_ERRNO(name, params, args)                            \
+	int hook_##name params                                       \
+	{                                                            \
+		struct intr_mark mark;                               \
+		int ret;                                             \
+                                                                     \
+		if (!on_g())                                         \
+			return PASS(name) args;                      \
+		stress_point();                                      \
+		mark = intr_begin();                                 \
+		do                                                   \
+			HANDOFF_ONCE(ret, real.name args);           \
+		while (ret == EINTR && !intr_fails(mark, false));    \
+		return ret;                                          \
+	}
+
+/* --- files --- */
+HANDOFF(ssize_t, pread, (int fd, void *buf, size_t n, off_t off), (fd, buf, n, off))
+HANDOFF(ssize_t, pread64, (int fd, void *buf, size_t n, off64_t off), (fd, buf, n, off))
+HANDOFF(ssize_t, pwrite, (int fd, const void *buf, size_t n, off_t off), (fd, buf, n, off))
+HANDOFF(ssize_t, pwrite64, (int fd, const void *buf, size_t n, off64_t off), (fd, buf, n, off))
+HANDOFF(ssize_t, preadv, (int fd, const struct iovec *iov, int n, off_t off), (fd, iov, n, off))
+HANDOFF(ssize_t, preadv64, (int fd, const struct iovec *iov, int n, off64_t off), (fd, iov, n, off))
+HANDOFF(ssize_t, pwritev, (int fd, const struct iovec *iov, int n, off_t off), (fd, iov, n, off))
+HANDOFF(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off64_t off), (fd, iov, n, off))
+HANDOFF(ssize_t, preadv2, (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
+HANDOFF(ssize_t, preadv64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags), (fd, iov, n, off, flags))
+HANDOFF(ssize_t, pwritev2, (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
+HANDOFF(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags), (fd, iov, n, off, flags))
+HANDOFF(int, fsync, (int fd), (fd))
+HANDOFF(int, fdatasync, (int fd), (fd))
+HANDOFF(int, sync_file_range, (int fd, off64_t off, off64_t n, unsigned flags), (fd, off, n, flags))
+HANDOFF(int, syncfs, (int fd), (fd))
+HANDOFF_VOID(sync, (void), ())
+HANDOFF(int, flock, (int fd, int op), (fd, op))
+HANDOFF(int, lockf, (int fd, int op, off_t len), (fd, op, len))
+HANDOFF(int, lockf64, (int fd, int op, off64_t len), (fd, op, len))
+HANDOFF(int, fallocate, (int fd, int mode, off_t off, off_t len), (fd, mode, off, len))
+HANDOFF(int, fallocate64, (int fd, int mode, off64_t off, off64_t len), (fd, mode, off, len))
+HANDOFF_ERRNO(posix_fallocate, (int fd, off_t off, off_t len), (fd, off, len))
+HANDOFF_ERRNO(posix_fallocate64, (int fd, off64_t off, off64_t len), (fd, off, len))
+HANDOFF(int, ftruncate, (int fd, off_t len), (fd, len))
+HANDOFF(int, ftruncate64, (int fd, off64_t len), (fd, len))
+HANDOFF(int, truncate, (const char *path, off_t len), (path, len))
+HANDOFF(int, truncate64, (const char *path, off64_t len), (path, len))
+HANDOFF(ssize_t, sendfile, (int out, int in, off_t *off, size_t n), (out, in, off, n))
+HANDOFF(ssize_t, sendfile64, (int out, int in, off64_t *off, size_t n), (out, in, off, n))
+HANDOFF(ssize_t, splice, (int in, off64_t *offin, int out, off64_t *offout, size_t n, unsigned flags),
+	(in, offin, out, offout, n, flags))
+HANDOFF(ssize_t, tee, (int in, int out, size_t n, unsigned flags), (in, out, n, flags))
+HANDOFF(ssize_t, vmsplice, (int fd, const struct iovec *iov, size_t n, unsigned flags), (fd, iov, n, flags))
+HANDOFF(ssize_t, copy_file_range, (int in, off64_t *offin, int out, off64_t *offout, size_t n, unsigned flags),
+	(in, offin, out, offout, n, flags))
+HANDOFF(int, tcdrain, (int fd), (fd))
+HANDOFF_VALUE(DIR *, opendir, (const char *path), (path))
+/* fopen of a FIFO waits for its other end */
+HANDOFF_VALUE(FILE *, fopen, (const char *path, const char *mode), (path, mode))
+HANDOFF_VALUE(FILE *, fopen64, (const char *path, const char *mode), (path, mode))
+
+/* --- System V and POSIX queues and semaphores, aio --- */
+HANDOFF(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
+HANDOFF(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), (id, ops, n, timeout))
+HANDOFF(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags))
+HANDOFF(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags))
+HANDOFF(int, mq_send, (mqd_t mq, const char *msg, size_t n, unsigned prio), (mq, msg, n, prio))
+HANDOFF(int, mq_timedsend, (mqd_t mq, const char *msg, size_t n, unsigned prio, const struct timespec *until),
+	(mq, msg, n, prio, until))
+HANDOFF(ssize_t, mq_receive, (mqd_t mq, char *msg, size_t n, unsigned *prio), (mq, msg, n, prio))
+HANDOFF(ssize_t, mq_timedreceive, (mqd_t mq, char *msg, size_t n, unsigned *prio, const struct timespec *until),
+	(mq, msg, n, prio, until))
+HANDOFF(int, aio_suspend, (const struct aiocb *const list[], int n, const struct timespec *timeout), (list, n, timeout))
+HANDOFF(int, aio_suspend64, (const struct aiocb64 *const list[], int n, const struct timespec *timeout),
+	(list, n, timeout))
+
+/* --- children; system and popen fork inside libc --- */
+HANDOFF(pid_t, wait, (int *status), (status))
+HANDOFF(pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
+HANDOFF(pid_t, wait3, (int *status, int options, struct rusage *usage), (status, options, usage))
+HANDOFF(pid_t, wait4, (pid_t pid, int *status, int options, struct rusage *usage), (pid, status, options, usage))
+HANDOFF(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options), (type, id, info, options))
+HANDOFF_VALUE(int, system, (const char *command), (command))
+HANDOFF_VALUE(FILE *, popen, (const char *command, const char *mode), (command, mode))
+
+/* --- names: files, sockets, daemons behind NSS --- */
+HANDOFF_VALUE(int, getaddrinfo,
+	      (const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list),
+	      (name, service, hints, ret_list))
+HANDOFF_VALUE(int, getnameinfo,
+	      (const struct sockaddr *addr, socklen_t len, char *host, socklen_t hostlen, char *serv, socklen_t servlen,
+	       int flags),
+	      (addr, len, host, hostlen, serv, servlen, flags))
+HANDOFF_VALUE(struct hostent *, gethostbyname, (const char *name), (name))
+HANDOFF_VALUE(struct hostent *, gethostbyname2, (const char *name, int af), (name, af))
+HANDOFF_VALUE(struct hostent *, gethostbyaddr, (const void *addr, socklen_t len, int af), (addr, len, af))
+HANDOFF_VALUE(int, gethostbyname_r,
+	      (const char *name, struct hostent *h, char *buf, size_t n, struct hostent **ret_h, int *ret_err),
+	      (name, h, buf, n, ret_h, ret_err))
+HANDOFF_VALUE(int, gethostbyname2_r,
+	      (const char *name, int af, struct hostent *h, char *buf, size_t n, struct hostent **ret_h, int *ret_err),
+	      (name, af, h, buf, n, ret_h, ret_err))
+HANDOFF_VALUE(int, gethostbyaddr_r,
+	      (const void *addr, socklen_t len, int af, struct hostent *h, char *buf, size_t n, struct hostent **ret_h,
+	       int *ret_err),
+	      (addr, len, af, h, buf, n, ret_h, ret_err))
+HANDOFF_VALUE(struct servent *, getservbyname, (const char *name, const char *proto), (name, proto))
+HANDOFF_VALUE(struct servent *, getservbyport, (int port, const char *proto), (port, proto))
+HANDOFF_VALUE(int, getservbyname_r,
+	      (const char *name, const char *proto, struct servent *s, char *buf, size_t n, struct servent **ret_s),
+	      (name, proto, s, buf, n, ret_s))
+HANDOFF_VALUE(int, getservbyport_r,
+	      (int port, const char *proto, struct servent *s, char *buf, size_t n, struct servent **ret_s),
+	      (port, proto, s, buf, n, ret_s))
+HANDOFF_VALUE(struct passwd *, getpwnam, (const char *name), (name))
+HANDOFF_VALUE(struct passwd *, getpwuid, (uid_t uid), (uid))
+HANDOFF_VALUE(struct passwd *, getpwent, (void), ())
+HANDOFF_VALUE(int, getpwnam_r, (const char *name, struct passwd *pw, char *buf, size_t n, struct passwd **ret_pw),
+	      (name, pw, buf, n, ret_pw))
+HANDOFF_VALUE(int, getpwuid_r, (uid_t uid, struct passwd *pw, char *buf, size_t n, struct passwd **ret_pw),
+	      (uid, pw, buf, n, ret_pw))
+HANDOFF_VALUE(struct group *, getgrnam, (const char *name), (name))
+HANDOFF_VALUE(struct group *, getgrgid, (gid_t gid), (gid))
+HANDOFF_VALUE(struct group *, getgrent, (void), ())
+HANDOFF_VALUE(int, getgrnam_r, (const char *name, struct group *gr, char *buf, size_t n, struct group **ret_gr),
+	      (name, gr, buf, n, ret_gr))
+HANDOFF_VALUE(int, getgrgid_r, (gid_t gid, struct group *gr, char *buf, size_t n, struct group **ret_gr),
+	      (gid, gr, buf, n, ret_gr))
+HANDOFF_VALUE(int, getgrouplist, (const char *user, gid_t group, gid_t *groups, int *n), (user, group, groups, n))
