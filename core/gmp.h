@@ -192,7 +192,8 @@ struct p {
 
 	/* sysmon only */
 	int64_t mon_cpu;	     /* CPU time of its M when last looked at, 0 = not yet in this slice */
-	int64_t mon_cpuwhen;
+	int64_t mon_cpuwhen; /* last request to yield */
+	int64_t mon_cpustill; /* since when the clock stands still */
 	uint32_t mon_schedtick, mon_syscalltick;
 	int64_t mon_schedwhen, mon_syscallwhen;
 };
@@ -217,6 +218,7 @@ struct m {
 	struct m *alllink;   /* sched.allm, written once */
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
+	int64_t lost_cpu;    /* sysmon: CPU time when its P was taken unseen */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
 };
 
@@ -291,6 +293,8 @@ struct gmp_host {
 	void (*run_deferred)(struct g *gp);
 	/* Route the signal in mp->sigslot; on g0, no lock held. */
 	void (*route_slot)(struct m *mp);
+	/* sysmon: take signals that wait for a G while every M runs one that blocks them. */
+	void (*take_signals)(void);
 	/* stop for ever the whole process when the last G ends */
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
@@ -404,6 +408,7 @@ struct g *gmp_g_of_tcb(const void *tcb);
 void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent */
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
 bool gmp_retake_blocked(struct p *pp); /* sysmon: pp's M sleeps in the kernel unseen: take pp from it */
+void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */
 void gmp_notify_lost(void);   /* sysmon: remind running Gs without a P to queue */
 void gmp_reacquire(struct g *gp); /* sched.c: a G without a P gets one, or waits for it */
 
@@ -416,6 +421,7 @@ void gmp_cred_fork_child(void);
 
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);
+int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
 
 /* --- mem.c --- */
 void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */

@@ -16,10 +16,10 @@
  *	read inshim, clock	read pstolen
  *
  * If sysmon reads inshim == 0 the M reads TRYING or TAKEN, and waits for the verdict. The flag is in the TLS of the G,
- * where gmp_enter finds it with one load. An M whose P was TAKEN queues its G at its next entry into the shim; one
+ * where gmp_enter finds it with one load. Whether the M really sleeps or only waits for a CPU does not matter for this;
+ * sysmon asks the CPU clock alone, since a look into /proc would take a descriptor number from the program. An M whose P was TAKEN queues its G at its next entry into the shim; one
  * that does not come by is reminded with SIG_NOTIFY (gmp_notify_lost).
  */
-#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <signal.h>
 
@@ -29,38 +29,6 @@ enum pstolen { STOLEN_NO, STOLEN_TRYING, STOLEN_TAKEN };
 
 static _Atomic(int) nlost; /* Gs that run without a P */
 
-/* sysmon only: the state letter of /proc/self/task/<tid>/stat; 0 when it cannot be read. */
-static char thread_state(int tid)
-{
-	char path[48] = "/proc/self/task/", digits[12], buf[256];
-	int n = 0, at = 16, fd, len;
-
-	do
-		digits[n++] = (char)('0' + tid % 10);
-	while ((tid /= 10) != 0);
-	while (n > 0)
-		path[at++] = digits[--n];
-	for (const char *s = "/stat"; *s != '\0'; s++)
-		path[at++] = *s;
-	fd = (int)sys4(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return 0;
-	len = (int)sys3(__NR_read, fd, buf, sizeof(buf) - 1);
-	sys1(__NR_close, fd);
-	/* "tid (comm) S ...": comm may hold anything, so look from the end */
-	for (int i = len - 1; i > 1; i--)
-		if (buf[i - 2] == ')' && buf[i - 1] == ' ')
-			return buf[i];
-	return 0;
-}
-
-static bool asleep(int tid)
-{
-	char s = thread_state(tid);
-
-	return s == 'S' || s == 'D';
-}
-
 /* sysmon. True when pp was taken and handed on. */
 bool gmp_retake_blocked(struct p *pp)
 {
@@ -69,19 +37,19 @@ bool gmp_retake_blocked(struct p *pp)
 	uint32_t tick = atomic_load_explicit(&pp->schedtick, memory_order_acquire), no = STOLEN_NO;
 	bool ok;
 
-	if (gp == NULL || gp->tls == NULL || gp->status != G_RUNNING || !asleep(mp->tid))
+	if (gp == NULL || gp->tls == NULL || gp->status != G_RUNNING)
 		return false;
 	if (!atomic_compare_exchange_strong(&gp->tls->pstolen, &no, STOLEN_TRYING))
 		return false;
 	sys3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	ok = *(volatile uint32_t *)&gp->tls->inshim == 0 && mp->curg == gp && pp->m == mp && mp->p == pp &&
-	     gp->status == G_RUNNING && atomic_load(&pp->schedtick) == tick && atomic_load(&pp->status) == P_RUNNING &&
-	     asleep(mp->tid);
+	     gp->status == G_RUNNING && atomic_load(&pp->schedtick) == tick && atomic_load(&pp->status) == P_RUNNING;
 	if (!ok) {
 		atomic_store(&gp->tls->pstolen, STOLEN_NO);
 		return false;
 	}
 	atomic_fetch_add(&nlost, 1);
+	mp->lost_cpu = pp->mon_cpu;
 	pp->m = NULL;
 	atomic_store(&pp->status, P_IDLE);
 	pp->mon_cpu = 0;
@@ -111,7 +79,7 @@ static void notify(struct m *mp)
 	sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY);
 }
 
-/* sysmon: Gs that woke up without a P and compute on. Only those that run: a sleeper would see EINTR. */
+/* sysmon: Gs that woke up without a P and compute on. Only those whose clock moved: a sleeper would see EINTR. */
 void gmp_notify_lost(void)
 {
 	if (atomic_load_explicit(&nlost, memory_order_relaxed) == 0)
@@ -119,8 +87,13 @@ void gmp_notify_lost(void)
 	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink) {
 		struct g *gp = mp->curg;
 
-		if (gp != NULL && gp->tls != NULL && gp->tls->pstolen == STOLEN_TAKEN && thread_state(mp->tid) == 'R')
-			notify(mp);
+		if (gp != NULL && gp->tls != NULL && gp->tls->pstolen == STOLEN_TAKEN) {
+			int64_t cpu = gmp_thread_cpu(mp->tid);
+
+			if (cpu > mp->lost_cpu)
+				notify(mp);
+			mp->lost_cpu = cpu;
+		}
 	}
 }
 
@@ -145,6 +118,31 @@ static bool may_stop(struct g *gp, void *uc)
 	return true;
 }
 
+/* On a g0, in the handler: block from here on what every G blocks (gmp_block_everywhere). */
+static void refresh_idle_mask(struct m *mp, void *uc)
+{
+	gmp_sigset mask = mp->kmask | atomic_load(&sched.idlemask);
+
+	arch_uc_set_sigmask(uc, mask);
+	mp->kmask = mask;
+}
+
+/*
+ * The last G that admitted one of `bits` has blocked it. Ms on their g0 may still admit it, with the mask of an earlier
+ * G: a signal must not find them. Returns when none does. Not inside gmp_enter() with a lock held.
+ */
+void gmp_block_everywhere(gmp_sigset bits)
+{
+	struct g *self = getg();
+
+	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink)
+		while ((self == NULL || mp != self->m) && mp->tid != 0 && mp->curg == NULL &&
+		       (*(volatile gmp_sigset *)&mp->kmask & bits) != bits) {
+			notify(mp);
+			sys_yield();
+		}
+}
+
 /* SIG_NOTIFY. On an M, on whatever stack. */
 static void on_notify(int sig, siginfo_t *info, void *uc)
 {
@@ -154,6 +152,8 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 	(void)sig;
 	(void)info;
 	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
+	if (gp != NULL && gp->kind == GK_G0)
+		refresh_idle_mask(gp->m, uc);
 	if (gp == NULL || gp->kind == GK_G0)
 		return;
 	if (gmp_tls.inshim > 0) {

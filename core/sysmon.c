@@ -15,6 +15,7 @@
 #define IDLE_ROUNDS 50		      /* rounds without a catch before the delay doubles */
 #define SYSCALL_NS INT64_C(10000000)  /* a P in a system call without work for it is left this long */
 #define ASK_AGAIN_NS INT64_C(100000)  /* between two requests to the same G */
+#define STILL_NS INT64_C(5000000)      /* a CPU clock that stands still this long: not just waiting for a CPU */
 #define POLL_NS INT64_C(10000000)     /* netpoll if the last one is older */
 #define LATE_NS INT64_C(1000000)      /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
 #define SCAVENGE_NS INT64_C(20000000)
@@ -29,7 +30,7 @@ static bool work_waits(struct p *pp, int64_t now)
 }
 
 /* CPU time of a kernel thread of ours in ns; -1 when it cannot be read. */
-static int64_t thread_cpu(int tid)
+int64_t gmp_thread_cpu(int tid)
 {
 	int64_t ts[2];
 	/* linux: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED */
@@ -47,20 +48,24 @@ static bool slice_over(struct p *pp, int64_t now)
 	struct m *mp = pp->m;
 	int64_t cpu;
 
-	if (mp == NULL || now - pp->mon_cpuwhen < ASK_AGAIN_NS)
-		return mp != NULL;
-	cpu = thread_cpu(mp->tid);
+	if (mp == NULL)
+		return false;
+	cpu = gmp_thread_cpu(mp->tid);
 	if (cpu < 0)
 		return false;
-	pp->mon_cpuwhen = now;
 	if (pp->mon_cpu == 0 || cpu != pp->mon_cpu) {
-		bool first = pp->mon_cpu == 0;
+		bool ask = pp->mon_cpu != 0 && now - pp->mon_cpuwhen >= ASK_AGAIN_NS && !sched.preempt_off;
 
+		if (pp->mon_cpu == 0 || ask)
+			pp->mon_cpuwhen = now;
 		pp->mon_cpu = cpu;
-		if (!first && !sched.preempt_off)
+		pp->mon_cpustill = now;
+		if (ask)
 			gmp_preemptone(pp);
 		return true;
 	}
+	if (now - pp->mon_cpustill < STILL_NS)
+		return true;
 	return gmp_retake_blocked(pp);
 }
 
@@ -113,7 +118,6 @@ void *gmp_sysmon(void *arg)
 {
 	int64_t delay = 0, scavenged = 0;
 	int idle = 0;
-
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
 
 	(void)arg;
@@ -164,6 +168,8 @@ void *gmp_sysmon(void *arg)
 		else
 			idle++;
 		gmp_notify_lost();
+		if (delay == MAX_DELAY_US && gmp_host.take_signals != NULL)
+			gmp_host.take_signals();
 		if (now - scavenged > SCAVENGE_NS) {
 			scavenged = now;
 			gmp_scavenge(now);

@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 
 #include "core/log.h"
+#include "core/netpoll.h"
 #include "core/osinit.h"
 #include "core/tcb.h"
 #include "preload/preload.h"
@@ -203,6 +204,7 @@ static void init_host(void)
 	gmp_host.route_slot = gmp_route_slot;
 	gmp_host.last_exit = host_last_exit;
 	gmp_host.notify = gmp_cancel_async;
+	gmp_host.take_signals = gmp_take_signals;
 }
 
 /* The running stack and TCB become a G on allp[0]'s queue; m0 enters mstart and finds it there. */
@@ -287,6 +289,7 @@ int gmp_go_live(void)
 	init_nopreempt();
 	gmp_props_init();
 	gmp_preempt_init();
+	gmp_netpoll_init(); /* while nobody else opens descriptors; tried again on need if it fails */
 	rc = gmp_main_started();
 	return rc;
 }

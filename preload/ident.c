@@ -26,18 +26,18 @@ static int64_t futex_deadline(const struct timespec *ts, bool absolute, clockid_
 }
 
 /*
- * EFAULT belongs to the kernel: it reads the word in a wait with a timeout of nothing. The page that was right last time
- * is not asked about again. Also answers EAGAIN when the word differs.
+ * EFAULT belongs to the kernel: a requeue of nobody makes it read the word and do nothing else (a wait without a timeout
+ * would be a waiter for a moment, and could swallow a wake-up). The page that was right last time is not asked
+ * about again. Also answers EAGAIN when the word differs.
  */
 static int check_word(uint32_t *addr, uint32_t val)
 {
 	static __thread uintptr_t good_page __attribute__((tls_model("initial-exec")));
-	const struct timespec nothing = {0};
 	int rc;
 
 	if (((uintptr_t)addr & -(uintptr_t)sched.page_size) == good_page)
 		return 0;
-	rc = (int)sys4(__NR_futex, addr, FUTEX_WAIT_PRIVATE, val, &nothing);
+	rc = (int)sys6(__NR_futex, addr, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, addr, val);
 	if (rc == -EFAULT || rc == -EAGAIN)
 		return rc;
 	good_page = (uintptr_t)addr & -(uintptr_t)sched.page_size;

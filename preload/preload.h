@@ -26,6 +26,7 @@ void gmp_signal_new_g(struct g *gp, gmp_sigset mask);
 void gmp_signal_end_g(struct g *gp);
 void gmp_run_deferred(struct g *gp);
 void gmp_route_slot(struct m *mp);
+void gmp_take_signals(void); /* on sysmon */
 int gmp_signal_send(struct g *gp, int sig, siginfo_t *info); /* thread-directed */
 void gmp_set_sigmask(gmp_sigset mask); /* the calling thread's; kernel, G and M */
 void gmp_signal_fork_child(void);

@@ -76,20 +76,22 @@ static bool has_handler(const struct action *a)
 
 /* --- distinct masks --- */
 
-/* sched.sig_lock held */
-static void recompute_idlemask(void)
+/* sched.sig_lock held. What everybody blocks only since this change. */
+static gmp_sigset recompute_idlemask(void)
 {
-	gmp_sigset all = SIG_ALL_BUT_NOTIFY;
+	gmp_sigset all = SIG_ALL_BUT_NOTIFY, before = atomic_load_explicit(&sched.idlemask, memory_order_relaxed);
 
 	for (int i = 0; i < GMP_MASKS; i++)
 		if (atomic_load_explicit(&sched.masks[i].refs, memory_order_relaxed) > 0)
 			all &= sched.masks[i].mask;
-	atomic_store_explicit(&sched.idlemask, all, memory_order_relaxed); /* a hint, see m_sleep */
+	atomic_store(&sched.idlemask, all); /* then gmp_block_everywhere looks at the Ms */
+	return all & ~before;
 }
 
 /* A slot for mask with one more reference. The last slot means "admits everything" when the table is full. */
 static int mask_get(gmp_sigset mask)
 {
+	gmp_sigset grown = 0;
 	int slot = -1;
 
 	gmp_enter();
@@ -106,22 +108,28 @@ static int mask_get(gmp_sigset mask)
 		slot = GMP_MASKS - 1;
 	if (sched.masks[slot].refs++ == 0) {
 		sched.masks[slot].mask = slot == GMP_MASKS - 1 ? 0 : mask;
-		recompute_idlemask();
+		grown = recompute_idlemask();
 	}
 	gmp_unlock(&sched.sig_lock);
 	gmp_leave();
+	if (grown != 0 && live())
+		gmp_block_everywhere(grown);
 	return slot;
 }
 
 static void mask_put(int slot)
 {
+	gmp_sigset grown;
+
 	if (atomic_fetch_sub(&sched.masks[slot].refs, 1) != 1)
 		return;
 	gmp_enter();
 	gmp_lock(&sched.sig_lock);
-	recompute_idlemask();
+	grown = recompute_idlemask();
 	gmp_unlock(&sched.sig_lock);
 	gmp_leave();
+	if (grown != 0 && live())
+		gmp_block_everywhere(grown);
 }
 
 void gmp_signal_new_g(struct g *gp, gmp_sigset mask)
@@ -152,12 +160,12 @@ void gmp_set_sigmask(gmp_sigset mask)
 		int old = gp->mask_slot;
 
 		gp->mask_slot = mask_get(mask);
-		mask_put(old);
+		gmp_enter();
+		gp->sigmask = mask;
+		gmp_set_kmask(gp->m, mask);
+		gmp_leave();
+		mask_put(old); /* last: idle Ms must not admit what nobody admits any more */
 	}
-	gmp_enter();
-	gp->sigmask = mask;
-	gmp_set_kmask(gp->m, mask);
-	gmp_leave();
 	if (unlikely(atomic_load(&gp->sigpending) & ~mask))
 		gmp_run_deferred(gp);
 }
@@ -437,6 +445,33 @@ void gmp_run_deferred(struct g *gp)
 		}
 	} while (atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed));
 	errno = err;
+}
+
+/*
+ * sysmon, which blocks all signals: one that some G admits is pending because every M runs a G that blocks it. Take it
+ * and give it to a G that admits it, or perform its default action.
+ */
+void gmp_take_signals(void)
+{
+	gmp_sigset admitted = ~atomic_load(&sched.idlemask) & SIG_ALL_BUT_NOTIFY;
+	struct __kernel_timespec zero = {0};
+	siginfo_t info;
+	long sig;
+
+	while ((sig = sys4(__NR_rt_sigtimedwait, &admitted, &info, &zero, sizeof(gmp_sigset))) > 0) {
+		struct action a = action_of((int)sig);
+		struct g *gp = choose((int)sig, NULL);
+
+		if (has_handler(&a)) {
+			enqueue(gp != NULL ? gp : sched.maing, &info);
+		} else if (a.handler == (void *)SIG_DFL) {
+			gmp_sigset one = SIG_BIT(sig);
+
+			sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), sys_gettid(), sig, &info);
+			sys_sigmask(SIG_UNBLOCK, &one, NULL);
+			sys_sigmask(SIG_BLOCK, &one, NULL);
+		}
+	}
 }
 
 void gmp_signal_end_g(struct g *gp)

@@ -64,6 +64,11 @@ static inline uintptr_t arch_uc_sp(void *uc)
 	return (uintptr_t)((ucontext_t *)uc)->uc_mcontext.gregs[15]; /* REG_RSP */
 }
 
+static inline void arch_uc_set_sigmask(void *uc, uint64_t mask)
+{
+	__builtin_memcpy(&((ucontext_t *)uc)->uc_sigmask, &mask, sizeof(mask));
+}
+
 /* See arch.h. At file scope: a compiler takes any function named vfork for one that returns twice, and calls. */
 #define ARCH_VFORK(symbol, before, after)                 \
 	__asm__(".globl " #symbol "\n"                    \
