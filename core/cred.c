@@ -52,15 +52,6 @@ void gmp_cred_new_m(struct m *mp, struct m *cloner)
 	atomic_store_explicit(&mp->setxid_seq, cloner != NULL ? cloner->setxid_seq : cred.seq, memory_order_relaxed);
 }
 
-static int nudge(int tid, _Atomic(uint32_t) *theirs, uint32_t s)
-{
-	if (atomic_load_explicit(theirs, memory_order_acquire) == s)
-		return 0;
-	if (tid != 0)
-		sys3(__NR_tgkill, sys_getpid(), tid, SIG_NOTIFY);
-	return 1;
-}
-
 /* The system call nr(a, b, c) for every kernel thread of the scheduler. 0 or -errno, then nothing has changed. */
 int gmp_cred_broadcast(long nr, long a, long b, long c)
 {
@@ -82,9 +73,15 @@ int gmp_cred_broadcast(long nr, long a, long b, long c)
 			gp->m->setxid_seq = s;
 		atomic_store_explicit(&cred.seq, s, memory_order_release); /* with catch_up */
 		do {
-			behind = nudge(sysmon_tid, &sysmon_seq, s);
+			behind = atomic_load_explicit(&sysmon_seq, memory_order_acquire) != s;
+			if (behind)
+				sys3(__NR_tgkill, sys_getpid(), sysmon_tid, SIG_NOTIFY);
 			for (struct m *mp = sched.allm; mp != NULL; mp = mp->alllink)
-				behind += nudge(mp->tid, &mp->setxid_seq, s);
+				if (atomic_load_explicit(&mp->setxid_seq, memory_order_acquire) != s) {
+					behind++;
+					if (mp->tid != 0)
+						gmp_notify(mp);
+				}
 			if (behind)
 				sys_nanosleep(50000);
 		} while (behind);

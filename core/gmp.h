@@ -218,6 +218,7 @@ struct m {
 	struct m *alllink;   /* sched.allm, written once */
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
+	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
 	int64_t lost_cpu;    /* sysmon: CPU time when its P was taken unseen */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
 };
@@ -408,6 +409,7 @@ struct g *gmp_g_of_tcb(const void *tcb);
 void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent */
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
 bool gmp_retake_blocked(struct p *pp); /* sysmon: pp's M sleeps in the kernel unseen: take pp from it */
+void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
 void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */
 void gmp_notify_lost(void);   /* sysmon: remind running Gs without a P to queue */
 void gmp_reacquire(struct g *gp); /* sched.c: a G without a P gets one, or waits for it */

@@ -74,9 +74,14 @@ void gmp_enter_stolen(void)
 	gmp_reacquire(gp);
 }
 
-static void notify(struct m *mp)
+/*
+ * SIG_NOTIFY is a real-time signal: each one sent is queued, and with SA_NODEFER they would nest on the receiver's
+ * stack. So none is sent while one is on its way; the handler clears the flag before it looks at anything.
+ */
+void gmp_notify(struct m *mp)
 {
-	sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY);
+	if (atomic_exchange(&mp->notified, 1) == 0 && sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY) < 0)
+		atomic_store(&mp->notified, 0); /* the queue is full, or the thread not yet there: asked again later */
 }
 
 /* sysmon: Gs that woke up without a P and compute on. Only those whose clock moved: a sleeper would see EINTR. */
@@ -91,7 +96,7 @@ void gmp_notify_lost(void)
 			int64_t cpu = gmp_thread_cpu(mp->tid);
 
 			if (cpu > mp->lost_cpu)
-				notify(mp);
+				gmp_notify(mp);
 			mp->lost_cpu = cpu;
 		}
 	}
@@ -102,7 +107,7 @@ void gmp_preemptone(struct p *pp)
 	struct m *mp = pp->m;
 
 	if (mp != NULL)
-		notify(mp);
+		gmp_notify(mp);
 }
 
 static bool may_stop(struct g *gp, void *uc)
@@ -135,12 +140,17 @@ void gmp_block_everywhere(gmp_sigset bits)
 {
 	struct g *self = getg();
 
-	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink)
-		while ((self == NULL || mp != self->m) && mp->tid != 0 && mp->curg == NULL &&
-		       (*(volatile gmp_sigset *)&mp->kmask & bits) != bits) {
-			notify(mp);
+	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink) {
+		/* With a G on it, it is about to take over that G's mask; a handler may have set another one for good. */
+		int patience = 1000;
+
+		while ((self == NULL || mp != self->m) && mp->tid != 0 &&
+		       (*(volatile gmp_sigset *)&mp->kmask & bits) != bits && (mp->curg == NULL || patience-- > 0)) {
+			if (mp->curg == NULL)
+				gmp_notify(mp);
 			sys_yield();
 		}
+	}
 }
 
 /* SIG_NOTIFY. On an M, on whatever stack. */
@@ -151,6 +161,8 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 
 	(void)sig;
 	(void)info;
+	if (gp != NULL)
+		atomic_store(&gp->m->notified, 0);
 	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
 	if (gp != NULL && gp->kind == GK_G0)
 		refresh_idle_mask(gp->m, uc);

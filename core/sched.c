@@ -1090,6 +1090,7 @@ void gmp_fork_child(void)
 	mp->park = (struct note){0};
 	mp->nextp = mp->oldp = NULL;
 	mp->sigslot = NULL;
+	mp->notified = 0;
 	mp->curg = gp;
 	mp->p = NULL;
 	/* g0 was left in schedule() of the parent: a fresh one starts when the G first switches to it */

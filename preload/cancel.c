@@ -66,7 +66,7 @@ int hook_pthread_cancel(pthread_t th)
 		struct m *mp = gp->m;
 
 		if (mp != NULL && (gp->status == G_RUNNING || gp->status == G_SYSCALL))
-			sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY);
+			gmp_notify(mp);
 	}
 	gmp_leave();
 	return 0;

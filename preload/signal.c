@@ -127,6 +127,9 @@ static void mask_put(int slot)
 	gmp_lock(&sched.sig_lock);
 	grown = recompute_idlemask();
 	gmp_unlock(&sched.sig_lock);
+	/* A G that ends leaves its mask on its M. */
+	if (grown != 0 && getg() != NULL)
+		gmp_set_kmask(getg()->m, getg()->m->kmask | grown);
 	gmp_leave();
 	if (grown != 0 && live())
 		gmp_block_everywhere(grown);
