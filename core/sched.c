@@ -66,9 +66,39 @@ void gmp_set_kmask(struct m *mp, gmp_sigset mask)
 	sys_sigmask(SIG_SETMASK, &mask, NULL);
 	mp->kmask = mask;
 	atomic_signal_fence(memory_order_seq_cst);
-	/* A signal between the two lines filled the slot and left everything blocked. */
-	if (mp->sigslot != NULL)
-		mp->kmask = SIG_ALL_BUT_NOTIFY;
+	/* A signal just before or after the call filled the slot, which holds one: block everything again. */
+	if (mp->sigslot != NULL && mp->kmask != SIG_ALL_BUT_NOTIFY) {
+		mask = SIG_ALL_BUT_NOTIFY;
+		sys_sigmask(SIG_SETMASK, &mask, NULL);
+		mp->kmask = mask;
+	}
+}
+
+/*
+ * g0, before a wait: admit what some G admits. gmp_block_everywhere stores sched.idlemask, then looks at kmask; here
+ * kmask is stored, then idlemask looked at again (both seq_cst). Signals are opened in kmask before the kernel opens
+ * them and closed in it after, so that kmask never claims to block what the kernel admits.
+ */
+static void set_idle_mask(struct m *mp)
+{
+	for (;;) {
+		gmp_sigset mask = atomic_load(&sched.idlemask) & SIG_ALL_BUT_NOTIFY, was = mp->kmask;
+
+		if (mask != was) {
+			mp->kmask = was & mask;
+			atomic_thread_fence(memory_order_seq_cst);
+			sys_sigmask(SIG_SETMASK, &mask, NULL);
+			mp->kmask = mp->sigslot != NULL ? SIG_ALL_BUT_NOTIFY : mask;
+			if (mp->sigslot != NULL) { /* a signal came in between and left everything blocked */
+				mask = SIG_ALL_BUT_NOTIFY;
+				sys_sigmask(SIG_SETMASK, &mask, NULL);
+				return;
+			}
+			atomic_thread_fence(memory_order_seq_cst);
+		}
+		if ((atomic_load(&sched.idlemask) & SIG_ALL_BUT_NOTIFY) == mask)
+			return;
+	}
 }
 
 /* --- idle lists; sched.lock held --- */
@@ -122,8 +152,7 @@ static struct p *releasep(struct m *mp)
 /* g0: wait for a P. Idle Ms admit the signals that some G admits, and route them (host.route_slot). */
 static void m_sleep(struct m *mp)
 {
-	gmp_set_kmask(mp, atomic_load_explicit(&sched.idlemask, memory_order_relaxed)); /* a stale one is corrected
-										     by whoever gets the signal */
+	set_idle_mask(mp);
 	while (atomic_load_explicit(&mp->park.key, memory_order_acquire) == 0) {
 		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */
 		if (mp->sigslot == NULL)
@@ -767,7 +796,7 @@ top:
 			if (delay > 0 && delay < COALESCE_NS && count_timers() > COALESCE_TIMERS)
 				delay = COALESCE_NS;
 		}
-		gmp_set_kmask(mp, atomic_load_explicit(&sched.idlemask, memory_order_relaxed));
+		set_idle_mask(mp);
 		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */
 		list = mp->sigslot == NULL ? gmp_netpoll(delay) : NULL;
 		atomic_store_explicit(&mp->idlewait, 0, memory_order_relaxed);

@@ -216,8 +216,12 @@ static int dequeue(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
 	return best;
 }
 
-/* Make a G that is not parked look: its M gets the signal itself, marked as ours. */
-static void kick(struct g *gp, int sig)
+/*
+ * Make a G that is not parked look. With a handler: its M gets the signal itself, marked as ours, so that a system call
+ * ends or is restarted as the program asked. On an M that runs another G by then, on_signal ignores it; without a
+ * handler that would be the default action, so then, and for a G in sigwait, it is SIG_NOTIFY.
+ */
+static void kick(struct g *gp, int sig, bool handler)
 {
 	uint32_t st = atomic_load(&gp->status);
 	struct m *mp = gp->m;
@@ -225,6 +229,10 @@ static void kick(struct g *gp, int sig)
 
 	if ((st != G_RUNNING && st != G_SYSCALL) || mp == NULL)
 		return; /* it will look when it is resumed */
+	if (!handler) {
+		gmp_notify(mp);
+		return;
+	}
 	memset(&info, 0, sizeof(info));
 	info.si_signo = sig;
 	info.si_code = SI_GMP;
@@ -260,12 +268,14 @@ static void enqueue(struct g *gp, const siginfo_t *info)
 		}
 	}
 	gmp_unlock(&sched.sig_lock);
-	if (!(gp->sigmask & SIG_BIT(sig)) || gp->waitreason == NULL) {
+	if (!(gp->sigmask & SIG_BIT(sig))) {
+		struct action a = action_of(sig);
+
 		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
 		if (!gmp_interrupt(gp) && gp != getg())
-			kick(gp, sig);
+			kick(gp, sig, has_handler(&a));
 	} else if (gp->status == G_SYSCALL) {
-		kick(gp, sig); /* blocked, but it may be in sigwait for it */
+		kick(gp, sig, false); /* blocked, but it may be in sigwait for it */
 	}
 	gmp_leave_quiet();
 }
@@ -742,16 +752,20 @@ int hook_sigaltstack(const stack_t *ss, stack_t *old)
 
 /* --- waiting for signals: the M waits in the kernel --- */
 
+/*
+ * SIG_NOTIFY, blocked and waited for as well, says that the queue has something: so it cannot come too early. It brings
+ * the other news it always does.
+ */
 static int wait_signal(const sigset_t *set, siginfo_t *ret_info, const struct timespec *timeout)
 {
 	struct g *gp = getg();
 	int64_t deadline = timeout != NULL && ts_valid(timeout) ? gmp_deadline_rel(timeout) : GMP_NO_DEADLINE;
-	gmp_sigset want = to_kernel(set);
+	gmp_sigset want = to_kernel(set), notify = SIG_BIT(SIG_NOTIFY), both = want | notify;
 	struct timespec left;
-	siginfo_t info;
 
 	for (;;) {
-		int sig = dequeue(gp, want, ret_info), err;
+		int sig = dequeue(gp, want, ret_info);
+		siginfo_t info;
 
 		if (sig != 0)
 			return sig;
@@ -761,16 +775,23 @@ static int wait_signal(const sigset_t *set, siginfo_t *ret_info, const struct ti
 			left = (struct timespec){ns > 0 ? ns / NSEC_PER_SEC : 0, ns > 0 ? ns % NSEC_PER_SEC : 0};
 		}
 		gmp_entersyscall();
-		sig = real.sigtimedwait(set, &info, deadline != GMP_NO_DEADLINE ? &left : timeout);
-		err = errno;
+		sys_sigmask(SIG_BLOCK, &notify, NULL);
+		sig = SIG_NOTIFY;
+		if (!(atomic_load(&gp->sigpending) & want)) /* seq_cst: then the sender's look at status and m */
+			sig = (int)sys4(__NR_rt_sigtimedwait, &both, &info, deadline != GMP_NO_DEADLINE ? &left : timeout,
+					sizeof(gmp_sigset));
+		if (sig == SIG_NOTIFY) {
+			atomic_store(&gp->m->notified, 0);
+			gmp_cred_catch_up(gp->m);
+		}
+		sys_sigmask(SIG_UNBLOCK, &notify, NULL);
 		gmp_exitsyscall();
-		if (sig > 0 && info.si_code == SI_GMP)
-			continue; /* a kick: the signal is in the queue */
-		if (sig < 0 && err == EINTR && atomic_load(&gp->sigpending) & want)
+		gmp_testcancel();
+		if (sig == SIG_NOTIFY || (sig > 0 && info.si_code == SI_GMP))
 			continue;
-		*ret_info = info;
-		errno = err;
-		return sig;
+		if (sig > 0)
+			*ret_info = info;
+		return sig < 0 ? fail(-sig) : sig;
 	}
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* core/runq.c on Ps that no M runs, after the tests of Go's runtime/proc_test.go and proc_runtime_test.go. */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "common.h"
@@ -12,6 +13,22 @@ static const uint32_t starts[] = {0, 200, UINT32_MAX - 100};
 static void set_start(struct p *pp, uint32_t at)
 {
 	pp->runqhead = pp->runqtail = at;
+}
+
+/* The calling thread to the first or the last CPU it may use: two threads that race must run at the same time. */
+static void pin(bool last)
+{
+	cpu_set_t all, one;
+	int cpu = -1;
+
+	if (sched_getaffinity(0, sizeof(all), &all) != 0)
+		return;
+	for (int i = 0; i < CPU_SETSIZE && (last || cpu < 0); i++)
+		if (CPU_ISSET(i, &all))
+			cpu = i;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
 }
 
 static uint32_t ring_size(struct p *pp)
@@ -235,6 +252,7 @@ static struct {
 
 static void *empty_watcher(void *arg)
 {
+	pin(true);
 	for (uint32_t i = 1; i <= EMPTY_ROUNDS; i++) {
 		ut_spin_until(&em.go, i - 1);
 		if (gmp_runqempty(em.pp))
@@ -253,6 +271,7 @@ START_TEST(never_empty)
 	ut_host();
 	em.pp = ut_fake_p();
 	th = ut_thread(empty_watcher, NULL);
+	pin(false);
 	for (uint32_t i = 1; i <= EMPTY_ROUNDS; i++) {
 		gmp_runqput(em.pp, &gs[0], i & 1);
 		atomic_store(&em.go, i);
@@ -281,6 +300,7 @@ static void *cycle_watcher(void *arg)
 {
 	uint64_t n = 0;
 
+	pin(true);
 	while (!atomic_load_explicit(&em.done, memory_order_relaxed)) {
 		if (gmp_runqempty(em.pp))
 			atomic_fetch_add(&em.seen_empty, 1);
@@ -300,6 +320,7 @@ START_TEST(never_empty_cycle)
 	em.pp = ut_fake_p();
 	gmp_runqput(em.pp, &gs[0], true);
 	th = ut_thread(cycle_watcher, NULL);
+	pin(false);
 	for (uint32_t i = 0; i < CYCLES || atomic_load_explicit(&em.looks, memory_order_relaxed) < CYCLES; i++) {
 		struct g *a = &gs[i % 2 ? 2 : 0], *b = &gs[1], *c = &gs[i % 2 ? 0 : 2];
 
@@ -344,6 +365,7 @@ static void *thief(void *arg)
 	struct g *gp;
 	bool inherit;
 
+	pin(true);
 	for (uint32_t i = 0; !atomic_load(&cc.finished); i++) {
 		gp = gmp_runqsteal(pp, cc.pp, i & 1);
 		if (gp == NULL) {
@@ -374,6 +396,7 @@ START_TEST(thieves)
 	cc.gs = ut_fake_gs(POOL);
 	for (int i = 0; i < THIEVES; i++)
 		th[i] = ut_thread(thief, NULL);
+	pin(false);
 	for (uint32_t at = 0; put < ITEMS || atomic_load(&cc.stolen) < STEALS; at = (at + 1) % POOL) {
 		if (atomic_load(&cc.state[at]) != 0) {
 			gp = gmp_runqget(cc.pp, &inherit);
