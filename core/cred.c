@@ -37,7 +37,8 @@ void gmp_cred_catch_up(struct m *mp)
 {
 	if (mp != NULL)
 		catch_up(&mp->setxid_seq);
-	else if (sys_gettid() == atomic_load_explicit(&sysmon_tid, memory_order_relaxed)) /* set before the first change */
+	else if (sys_gettid() ==
+		 atomic_load_explicit(&sysmon_tid, memory_order_relaxed)) /* set before the first change */
 		catch_up(&sysmon_seq);
 }
 

@@ -6,7 +6,8 @@
  * holds every register, and the G is queued and switched away from right there; it is resumed, perhaps on another M,
  * by returning from the handler. Not now, if the G is in a critical section of the shim (inshim): it yields at
  * the section's end. Nor on a stack that is not its own, or in code that holds locks others cannot wait for cleanly
- * (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again. No libc function, no lock, no unwinding in the handler.
+ * (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again. No libc function, no lock, no
+ *unwinding in the handler.
  *
  * Unseen blocking: an M that holds a P and sleeps past the hooks. Only one of sysmon and the M may end up with the P:
  *
@@ -17,8 +18,9 @@
  *
  * If sysmon reads inshim == 0 the M reads TRYING or TAKEN, and waits for the verdict. The flag is in the TLS of the G,
  * where gmp_enter finds it with one load. Whether the M really sleeps or only waits for a CPU does not matter for this;
- * sysmon asks the CPU clock alone, since a look into /proc would take a descriptor number from the program. An M whose P was TAKEN queues its G at its next entry into the shim; one
- * that does not come by is reminded with SIG_NOTIFY (gmp_notify_lost).
+ * sysmon asks the CPU clock alone, since a look into /proc would take a descriptor number from the program. An M whose
+ *P was TAKEN queues its G at its next entry into the shim; one that does not come by is reminded with SIG_NOTIFY
+ *(gmp_notify_lost).
  */
 #include <linux/membarrier.h>
 #include <signal.h>
@@ -115,7 +117,8 @@ static bool may_stop(struct g *gp, void *uc)
 	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc);
 
 	/* replay: between choosing its M's tid and sending itself a signal (preload/signal.c) */
-	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || sp < (uintptr_t)gp->stack_lo || sp > (uintptr_t)gp->stack_hi)
+	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || sp < (uintptr_t)gp->stack_lo ||
+	    sp > (uintptr_t)gp->stack_hi)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)
@@ -141,7 +144,8 @@ void gmp_block_everywhere(gmp_sigset bits)
 	struct g *self = getg();
 
 	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink) {
-		/* With a G on it, it is about to take over that G's mask; a handler may have set another one for good. */
+		/* With a G on it, it is about to take over that G's mask; a handler may have set another one for good.
+		 */
 		int patience = 1000;
 
 		while ((self == NULL || mp != self->m) && mp->tid != 0 &&

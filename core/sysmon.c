@@ -11,14 +11,14 @@
 #include "core/netpoll.h"
 
 #define FIRST_DELAY_US 20
-#define MAX_DELAY_US 10000
-#define IDLE_ROUNDS 50		      /* rounds without a catch before the delay doubles */
-#define SYSCALL_NS INT64_C(10000000)  /* a P in a system call without work for it is left this long */
-#define ASK_AGAIN_NS INT64_C(100000)  /* between two requests to the same G */
-#define STILL_NS INT64_C(5000000)      /* a CPU clock that stands still this long: not just waiting for a CPU */
-#define POLL_NS INT64_C(10000000)     /* netpoll if the last one is older */
-#define LATE_NS INT64_C(1000000)      /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
-#define SCAVENGE_NS INT64_C(20000000)
+#define MAX_DELAY_US   10000
+#define IDLE_ROUNDS    50		 /* rounds without a catch before the delay doubles */
+#define SYSCALL_NS     INT64_C(10000000) /* a P in a system call without work for it is left this long */
+#define ASK_AGAIN_NS   INT64_C(100000)	 /* between two requests to the same G */
+#define STILL_NS       INT64_C(5000000)	 /* a CPU clock that stands still this long: not just waiting for a CPU */
+#define POLL_NS	       INT64_C(10000000) /* netpoll if the last one is older */
+#define LATE_NS	       INT64_C(1000000)	 /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
+#define SCAVENGE_NS    INT64_C(20000000)
 
 /* Somebody could use pp: only then is it worth disturbing its G. */
 static bool work_waits(struct p *pp, int64_t now)
@@ -146,7 +146,9 @@ void *gmp_sysmon(void *arg)
 			if (atomic_load(&sched.npidle) == sched.gomaxprocs &&
 			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) {
 				/* The M in netpoll minds the timers; be there if it cannot. */
-				gmp_notesleep(&sched.sysmonnote, next == 0 ? -1 : next > now ? next - now + POLL_NS : POLL_NS);
+				gmp_notesleep(&sched.sysmonnote, next == 0    ? -1
+								 : next > now ? next - now + POLL_NS
+									      : POLL_NS);
 				idle = 0;
 			}
 			atomic_store(&sched.sysmonwait, 0);

@@ -5,46 +5,46 @@
 #include "preload/io.h"
 
 /* Those that do not fail with -1 and errno, and those that must not be called twice. */
-#define HANDOFF_VALUE(type, name, params, args)  \
-	type hook_##name params                  \
-	{                                        \
-		type ret;                        \
-                                                 \
-		if (!on_g())                     \
-			return PASS(name) args;  \
-		stress_point();                  \
-		HANDOFF_ONCE(ret, real.name args); \
-		return ret;                      \
+#define HANDOFF_VALUE(type, name, params, args)                                                                        \
+	type hook_##name params                                                                                        \
+	{                                                                                                              \
+		type ret;                                                                                              \
+                                                                                                                       \
+		if (!on_g())                                                                                           \
+			return PASS(name) args;                                                                        \
+		stress_point();                                                                                        \
+		HANDOFF_ONCE(ret, real.name args);                                                                     \
+		return ret;                                                                                            \
 	}
 
-#define HANDOFF_VOID(name, params, args) \
-	void hook_##name params          \
-	{                                \
-		if (!on_g()) {           \
-			PASS(name) args; \
-			return;          \
-		}                        \
-		stress_point();          \
-		gmp_entersyscall();      \
-		real.name args;          \
-		gmp_exitsyscall();       \
+#define HANDOFF_VOID(name, params, args)                                                                               \
+	void hook_##name params                                                                                        \
+	{                                                                                                              \
+		if (!on_g()) {                                                                                         \
+			PASS(name) args;                                                                               \
+			return;                                                                                        \
+		}                                                                                                      \
+		stress_point();                                                                                        \
+		gmp_entersyscall();                                                                                    \
+		real.name args;                                                                                        \
+		gmp_exitsyscall();                                                                                     \
 	}
 
 /* An error number, EINTR among them, is the result. */
-#define HANDOFF_ERRNO(name, params, args)                            \
-	int hook_##name params                                       \
-	{                                                            \
-		struct intr_mark mark;                               \
-		int ret;                                             \
-                                                                     \
-		if (!on_g())                                         \
-			return PASS(name) args;                      \
-		stress_point();                                      \
-		mark = intr_begin();                                 \
-		do                                                   \
-			HANDOFF_ONCE(ret, real.name args);           \
-		while (ret == EINTR && !intr_fails(mark, false));    \
-		return ret;                                          \
+#define HANDOFF_ERRNO(name, params, args)                                                                              \
+	int hook_##name params                                                                                         \
+	{                                                                                                              \
+		struct intr_mark mark;                                                                                 \
+		int ret;                                                                                               \
+                                                                                                                       \
+		if (!on_g())                                                                                           \
+			return PASS(name) args;                                                                        \
+		stress_point();                                                                                        \
+		mark = intr_begin();                                                                                   \
+		do                                                                                                     \
+			HANDOFF_ONCE(ret, real.name args);                                                             \
+		while (ret == EINTR && !intr_fails(mark, false));                                                      \
+		return ret;                                                                                            \
 	}
 
 /* --- files --- */
@@ -59,7 +59,8 @@ HANDOFF(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off64_t off
 HANDOFF(ssize_t, preadv2, (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
 HANDOFF(ssize_t, preadv64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags), (fd, iov, n, off, flags))
 HANDOFF(ssize_t, pwritev2, (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
-HANDOFF(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags), (fd, iov, n, off, flags))
+HANDOFF(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags),
+	(fd, iov, n, off, flags))
 HANDOFF(int, fsync, (int fd), (fd))
 HANDOFF(int, fdatasync, (int fd), (fd))
 HANDOFF(int, sync_file_range, (int fd, off64_t off, off64_t n, unsigned flags), (fd, off, n, flags))

@@ -26,8 +26,8 @@ static int64_t futex_deadline(const struct timespec *ts, bool absolute, clockid_
 }
 
 /*
- * EFAULT belongs to the kernel: a requeue of nobody makes it read the word and do nothing else (a wait without a timeout
- * would be a waiter for a moment, and could swallow a wake-up). The page that was right last time is not asked
+ * EFAULT belongs to the kernel: a requeue of nobody makes it read the word and do nothing else (a wait without a
+ * timeout would be a waiter for a moment, and could swallow a wake-up). The page that was right last time is not asked
  * about again. Also answers EAGAIN when the word differs.
  */
 static int check_word(uint32_t *addr, uint32_t val)

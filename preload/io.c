@@ -15,7 +15,8 @@ static int64_t socket_deadline(const struct io *io)
 	struct timeval tv = {0};
 	socklen_t len = sizeof(tv);
 
-	if (sys5(__NR_getsockopt, io->ref.fd, SOL_SOCKET, io->mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &len) != 0 ||
+	if (sys5(__NR_getsockopt, io->ref.fd, SOL_SOCKET, io->mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &len) !=
+		    0 ||
 	    (tv.tv_sec == 0 && tv.tv_usec == 0))
 		return GMP_NO_DEADLINE;
 	return gmp_deadline_rel(&(struct timespec){.tv_sec = tv.tv_sec, .tv_nsec = tv.tv_usec * 1000});
@@ -269,7 +270,8 @@ ssize_t gmp_io_put(int fd, struct put *p, bool socket)
 
 long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n, size_t done, bool block)
 {
-	int flags = p->flags | (block ? 0 : MSG_DONTWAIT) | (done > 0 ? MSG_NOSIGNAL : 0); /* EPIPE after a part: later */
+	int flags =
+		p->flags | (block ? 0 : MSG_DONTWAIT) | (done > 0 ? MSG_NOSIGNAL : 0); /* EPIPE after a part: later */
 	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
 	const struct msghdr *mp = done == 0 && p->msg != NULL ? p->msg : &msg;
 	int fd = io->ref.fd;

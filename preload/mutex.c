@@ -9,9 +9,9 @@
  * convoy. A barging locker sets 1, not 2, so that its own unlock wakes nobody while the woken waiter is on its way;
  * that waiter takes the word as 2, as it cannot know whether others wait. So one wake-up is under way at a time.
  *
- * Starvation: a waiter that has waited 1 ms and lost the race again (Go: starvationThresholdNs) sets the word to 3. Then
- * unlock does hand over: the word stays taken, and the first waiter owns it when it wakes (w.granted). For libc's own
- * unlock 3 is as 2. Without it, a loop of lock, yield, unlock would keep all others out for ever on one P.
+ * Starvation: a waiter that has waited 1 ms and lost the race again (Go: starvationThresholdNs) sets the word to 3.
+ * Then unlock does hand over: the word stays taken, and the first waiter owns it when it wakes (w.granted). For libc's
+ * own unlock 3 is as 2. Without it, a loop of lock, yield, unlock would keep all others out for ever on one P.
  *
  * A native unlock of the word (libc reached past the hooks: RTLD_DEEPBIND, dlmopen) wakes the kernel's futex, not our
  * queue: the waiter stays until the next contended unlock. A deadline on every wait would mend that but costs a
@@ -39,7 +39,8 @@ bool gmp_lock_may_spin(void)
 	pp = mp != NULL ? *(struct p *volatile *)&mp->p : NULL;
 	return pp != NULL &&
 	       sched.gomaxprocs - atomic_load_explicit(&sched.npidle, memory_order_relaxed) -
-			       atomic_load_explicit(&sched.nmspinning, memory_order_relaxed) > 1 &&
+			       atomic_load_explicit(&sched.nmspinning, memory_order_relaxed) >
+		       1 &&
 	       gmp_runqempty(pp);
 }
 
@@ -165,7 +166,8 @@ static noinline void release_waited(word32 *w)
 	gmp_enter();
 	b = gmp_sema_lock((const void *)w);
 	if (atomic_load_explicit(w, memory_order_relaxed) == STARVING && gmp_sema_grant(b, (const void *)w, &tail)) {
-		/* Handed over. The new owner's unlock looks at the queue again; starving is over until somebody says so. */
+		/* Handed over. The new owner's unlock looks at the queue again; starving is over until somebody says
+		 * so. */
 		atomic_store_explicit(w, WAITED, memory_order_release);
 	} else {
 		/* release: pairs with take(). The mutex may be gone from here on; its address is only a key. */

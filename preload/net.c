@@ -90,7 +90,8 @@ static ssize_t recv_kernel(int fd, void *buf, size_t n, int flags, __SOCKADDR_AR
 	gmp_io_begin(&io, fd, PD_READ, true);
 	next = wait_readable(&io);
 	if (next == IO_BLOCK || next == EAGAIN) /* EAGAIN: the call knows better whether its flags make it so */
-		HANDOFF_RAW(rc, real.recvfrom(io.ref.fd, buf, n, flags | (next == EAGAIN ? MSG_DONTWAIT : 0), addr, len));
+		HANDOFF_RAW(rc,
+			    real.recvfrom(io.ref.fd, buf, n, flags | (next == EAGAIN ? MSG_DONTWAIT : 0), addr, len));
 	else
 		rc = -next;
 	return gmp_io_end(&io, rc);
@@ -173,8 +174,8 @@ ssize_t hook___recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
 
 ssize_t hook___recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags, struct sockaddr *addr, socklen_t *len)
 {
-	return unlikely(n > size) ? PASS(__recvfrom_chk)(fd, buf, n, size, flags, addr, len) :
-				    hook_recvfrom(fd, buf, n, flags, (__SOCKADDR_ARG){.__sockaddr__ = addr}, len);
+	return unlikely(n > size) ? PASS(__recvfrom_chk)(fd, buf, n, size, flags, addr, len)
+				  : hook_recvfrom(fd, buf, n, flags, (__SOCKADDR_ARG){.__sockaddr__ = addr}, len);
 }
 
 /* Descriptors that came with a message are new. */
@@ -254,7 +255,8 @@ int hook_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 	if (timeout != NULL || (flags & MSG_WAITALL) || gmp_socket_lowat(fd)) {
 		next = wait_readable(&io);
 		if (next == IO_BLOCK || next == EAGAIN)
-			HANDOFF_RAW(rc, real.recvmmsg(io.ref.fd, msgs, n, flags | (next == EAGAIN ? MSG_DONTWAIT : 0), timeout));
+			HANDOFF_RAW(rc, real.recvmmsg(io.ref.fd, msgs, n, flags | (next == EAGAIN ? MSG_DONTWAIT : 0),
+						      timeout));
 		else
 			rc = -next;
 		return (int)gmp_io_end(&io, rc);
@@ -292,7 +294,8 @@ int hook_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 static ssize_t do_send(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
-	struct put p = {.fn = gmp_put_socket, .iov = &iov, .n = 1, .flags = flags, .addr = addr.__sockaddr__, .addrlen = len};
+	struct put p = {
+		.fn = gmp_put_socket, .iov = &iov, .n = 1, .flags = flags, .addr = addr.__sockaddr__, .addrlen = len};
 	ssize_t ret;
 
 	stress_point();

@@ -13,7 +13,7 @@
  */
 #include "preload/io.h"
 
-#define FEW 4	/* waiters on the stack of poll itself: the usual call has one */
+#define FEW  4	/* waiters on the stack of poll itself: the usual call has one */
 #define SOME 64 /* ... of a function of its own, so that the usual one touches no further page */
 
 struct slot {
@@ -267,11 +267,11 @@ static struct timespec *time_left(int64_t deadline, struct timespec *buf)
 }
 
 /* As HANDOFF_CALL, but a repeated call gets what is left of the time. */
-#define KERNEL_WAIT(ret, deadline, mark, call)                                    \
-	do {                                                                      \
-		struct timespec buf_, *left_ = time_left((deadline), &buf_);      \
-                                                                                  \
-		HANDOFF_ONCE(ret, call(left_));                                   \
+#define KERNEL_WAIT(ret, deadline, mark, call)                                                                         \
+	do {                                                                                                           \
+		struct timespec buf_, *left_ = time_left((deadline), &buf_);                                           \
+                                                                                                                       \
+		HANDOFF_ONCE(ret, call(left_));                                                                        \
 	} while ((ret) == -1 && errno == EINTR && !intr_fails((mark), false))
 
 static int kernel_poll(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask)
@@ -365,8 +365,8 @@ int hook___poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
 
 int hook___ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask, size_t size)
 {
-	return unlikely(size / sizeof(*fds) < n) ? PASS(__ppoll_chk)(fds, n, timeout, mask, size) :
-						   hook_ppoll(fds, n, timeout, mask);
+	return unlikely(size / sizeof(*fds) < n) ? PASS(__ppoll_chk)(fds, n, timeout, mask, size)
+						 : hook_ppoll(fds, n, timeout, mask);
 }
 
 /* --- select --- */
@@ -410,7 +410,8 @@ static bool save_sets(struct fdsets *sets, size_t n)
 static int do_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t deadline)
 {
 	struct fdsets sets = {.user = {(uint64_t *)rd, (uint64_t *)wr, (uint64_t *)ex}};
-	struct many wm = {.look = look_select, .sets = &sets, .n = (size_t)n, .deadline = deadline, .mark = intr_begin()};
+	struct many wm = {
+		.look = look_select, .sets = &sets, .n = (size_t)n, .deadline = deadline, .mark = intr_begin()};
 	long rc;
 
 	if (n == 0 && deadline != 0) {
@@ -419,8 +420,8 @@ static int do_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t deadline
 		return err == 0 ? 0 : fail(err);
 	}
 	/*
-	 * How much of large sets the kernel reads depends on the process's table of files, not on n alone: leave them to
-	 * it. So n < 0 (EINVAL), and calls that do not wait.
+	 * How much of large sets the kernel reads depends on the process's table of files, not on n alone: leave them
+	 * to it. So n < 0 (EINVAL), and calls that do not wait.
 	 */
 	if (n < 0 || n > FD_SETSIZE || deadline == 0 || !save_sets(&sets, wm.n))
 		return kernel_select(n, rd, wr, ex, deadline, NULL);
@@ -515,7 +516,8 @@ static int do_epoll(int ep, struct epoll_event *ev, int max, bool now, int64_t d
 
 				left = time_left(deadline, &buf);
 				ms = left == NULL ? -1 : left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
-				HANDOFF_ONCE(rc, real.epoll_wait(io.ref.fd, ev, max, ms > INT32_MAX ? INT32_MAX : (int)ms));
+				HANDOFF_ONCE(rc,
+					     real.epoll_wait(io.ref.fd, ev, max, ms > INT32_MAX ? INT32_MAX : (int)ms));
 			} while (rc == -1 && errno == EINTR && !intr_fails(mark, false));
 			rc = rc == -1 ? -errno : rc;
 		} else {

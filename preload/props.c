@@ -352,6 +352,23 @@ int hook_sched_getparam(pid_t tid, struct sched_param *param)
 	return 0;
 }
 
+/*
+ * The clock of the kernel thread that runs the G, or ran it last: there is none of a single G.
+ * CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED of the kernel's posix-timers.h, in glibc's encoding.
+ */
+int hook_pthread_getcpuclockid(pthread_t th, clockid_t *clock)
+{
+	struct g *gp;
+
+	if (!live() || (gp = gmp_thread(th)) == NULL)
+		return PASS(pthread_getcpuclockid)(th, clock);
+	if (gp->exited)
+		return ESRCH;
+	*clock = gp == getg() ? CLOCK_THREAD_CPUTIME_ID
+			      : (clockid_t)(~(unsigned)(gp->m != NULL ? gp->m->tid : sched.m0->tid) << 3 | 6);
+	return 0;
+}
+
 int hook_setpriority(__priority_which_t which, id_t who, int prio)
 {
 	struct g *gp = which == PRIO_PROCESS ? gmp_g_of_tid((int)who) : NULL;

@@ -38,7 +38,7 @@ static uint32_t gnu_hash(const char *s)
 	return h;
 }
 
-const ElfW(Sym) *gmp_elf_sym(const struct elf_object *o, const char *name, const char *version)
+const ElfW(Sym) * gmp_elf_sym(const struct elf_object *o, const char *name, const char *version)
 {
 	uint32_t nbuckets = o->gnu_hash[0], symoffset = o->gnu_hash[1], bloom_size = o->gnu_hash[2];
 	const uint32_t *buckets = o->gnu_hash + 4 + bloom_size * (sizeof(ElfW(Addr)) / 4);
@@ -51,7 +51,8 @@ const ElfW(Sym) *gmp_elf_sym(const struct elf_object *o, const char *name, const
 		const ElfW(Sym) *sym = &o->symtab[i];
 		uint32_t link = chain[i - symoffset];
 
-		if ((link | 1) == (h | 1) && sym->st_shndx != SHN_UNDEF && strcmp(o->strtab + sym->st_name, name) == 0) {
+		if ((link | 1) == (h | 1) && sym->st_shndx != SHN_UNDEF &&
+		    strcmp(o->strtab + sym->st_name, name) == 0) {
 			unsigned ver = o->versym ? o->versym[i] : 1;
 
 			/* bit 15: hidden, not the default version of the name */

@@ -26,10 +26,10 @@
  */
 #include "preload/locks.h"
 
-#define WRPHASE 1u
-#define WRLOCKED 2u
-#define WAITERS 4u
-#define ONE_READER 8u
+#define WRPHASE	      1u
+#define WRLOCKED      2u
+#define WAITERS	      4u
+#define ONE_READER    8u
 #define READERS_LIMIT (1u << 31) /* as NPTL */
 
 /* classes of waiters */
@@ -110,7 +110,7 @@ static void settle(pthread_rwlock_t *rw, struct sema_bucket *b, struct g ***tail
 			if ((r & WAITERS) || cas_release(w, &r, r | WAITERS))
 				return;
 		} else if (readers > 0 && !(prefer_writer && writers > 0)) {
-			new = (r & ~(WRPHASE | WAITERS)) + (uint32_t)readers * ONE_READER;
+			new = (r & ~(WRPHASE | WAITERS)) + (uint32_t)readers *ONE_READER;
 			/* acquire: the last writer, for all these readers; they get it with their wake-up */
 			if (!cas_release(w, &r, new | (writers > 0 ? WAITERS : 0)))
 				continue;
@@ -123,7 +123,8 @@ static void settle(pthread_rwlock_t *rw, struct sema_bucket *b, struct g ***tail
 				;
 		} else {
 			/* free, and a writer is due */
-			if (cas_release(w, &r, r & ~(WRPHASE | WAITERS)) && gmp_sema_claim(b, key, 1, WRITER, tail) == 1)
+			if (cas_release(w, &r, r & ~(WRPHASE | WAITERS)) &&
+			    gmp_sema_claim(b, key, 1, WRITER, tail) == 1)
 				return;
 		}
 	}

@@ -21,7 +21,7 @@
 #include "core/log.h"
 #include "preload/preload.h"
 
-#define SI_GMP (-77)	/* no code of the kernel's */
+#define SI_GMP	 (-77) /* no code of the kernel's */
 #define NSIG_MAX 64
 
 struct gmp_sigq {
@@ -302,8 +302,8 @@ static bool for_thread(const siginfo_t *info)
 
 static bool synchronous(int sig, const siginfo_t *info)
 {
-	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-				     sig == SIGTRAP || sig == SIGSYS);
+	return info->si_code > 0 &&
+	       (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP || sig == SIGSYS);
 }
 
 /* --- delivery --- */
@@ -431,7 +431,8 @@ void gmp_run_deferred(struct g *gp)
 	do {
 		struct m *mp;
 
-		atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed); /* own; the requests are looked at below */
+		atomic_store_explicit(&gmp_tls.deferred, 0,
+				      memory_order_relaxed); /* own; the requests are looked at below */
 		gmp_enter();
 		mp = gp->m;
 		if (mp->sigslot != NULL) {
@@ -742,8 +743,8 @@ int hook_sigaltstack(const stack_t *ss, stack_t *old)
 	gmp_enter();
 	rc = (int)sys2(__NR_sigaltstack, ss, old);
 	if (rc == 0 && ss != NULL) {
-		gp->altstack = (struct gmp_altstack){ss->ss_flags & SS_DISABLE ? NULL : ss->ss_sp, ss->ss_flags,
-						     ss->ss_size};
+		gp->altstack =
+			(struct gmp_altstack){ss->ss_flags & SS_DISABLE ? NULL : ss->ss_sp, ss->ss_flags, ss->ss_size};
 		gp->m->altstack = gp->altstack;
 	}
 	gmp_leave();
@@ -778,8 +779,8 @@ static int wait_signal(const sigset_t *set, siginfo_t *ret_info, const struct ti
 		sys_sigmask(SIG_BLOCK, &notify, NULL);
 		sig = SIG_NOTIFY;
 		if (!(atomic_load(&gp->sigpending) & want)) /* seq_cst: then the sender's look at status and m */
-			sig = (int)sys4(__NR_rt_sigtimedwait, &both, &info, deadline != GMP_NO_DEADLINE ? &left : timeout,
-					sizeof(gmp_sigset));
+			sig = (int)sys4(__NR_rt_sigtimedwait, &both, &info,
+					deadline != GMP_NO_DEADLINE ? &left : timeout, sizeof(gmp_sigset));
 		if (sig == SIG_NOTIFY) {
 			atomic_store(&gp->m->notified, 0);
 			gmp_cred_catch_up(gp->m);

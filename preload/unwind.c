@@ -12,6 +12,8 @@
 #include "core/log.h"
 #include "preload/hooks.h"
 
+/* unwind.h makes all it declares visible; seen from outside these two would stand before libgcc_s's own. */
+__asm__(".hidden _Unwind_Resume\n.hidden __gcc_personality_v0");
 _Unwind_Reason_Code __gcc_personality_v0(int version, _Unwind_Action actions, _Unwind_Exception_Class cls,
 					 struct _Unwind_Exception *exc, struct _Unwind_Context *ctx);
 

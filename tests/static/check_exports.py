@@ -104,7 +104,7 @@ def self_test():
              '__attribute__((visibility("default"))) int second(void) { return 0; }\n' \
              'static __thread int gmp_tls __attribute__((tls_model("initial-exec")));\n' \
              'int gmp_f(void); int gmp_f(void) { return gmp_tls++; }\n'
-    good_def = '/* HOOK(not_this, NULL, X) */\nHOOK(hooked, NULL, LOCAL)\nHOOK(second, "V", PARK) // HOOK(nor_this, 0)\n'
+    good_def = '/* HOOK(no, NULL, X) */\nHOOK(hooked, NULL, LOCAL)\nHOOK(second, "V", PARK) // HOOK(nor_this, 0)\n'
     good_link = ['-Wl,-z,now', '-Wl,-z,initfirst', '-Wl,-z,noexecstack']
     visible = '__attribute__((visibility("default"))) '
     # (more C, hooks.def, link arguments, version script, a part of each message in order)
@@ -140,8 +140,9 @@ def self_test():
                 with open(path['a.map'], 'w', encoding='utf-8') as fh:
                     fh.write(script)
                 link = link + ['-Wl,--version-script=' + path['a.map']]
-            subprocess.run(CC + ['-w', '-O1', '-fPIC', '-fvisibility=hidden', '-shared', path['a.c'], '-o', path['a.so'],
-                                 '-nostartfiles', '-nodefaultlibs', '-Wl,--no-as-needed', '-lc'] + link, check=True)
+            flags = ['-w', '-O1', '-fPIC', '-fvisibility=hidden', '-shared', '-nostartfiles', '-nodefaultlibs']
+            link = ['-Wl,--no-as-needed', '-lc'] + link
+            subprocess.run(CC + flags + [path['a.c'], '-o', path['a.so']] + link, check=True)
             subprocess.run(CC + ['-w', '-c', path['s.c'], '-o', path['s.o']], check=True)
             subprocess.run([AR, 'crs', path['s.a'], path['s.o']], check=True)
             got = check(path['a.so'], path['hooks.def'], [path['s.a']])

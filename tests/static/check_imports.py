@@ -83,7 +83,8 @@ def self_test():
                 with open(base + '.c', 'w', encoding='utf-8') as fh:
                     fh.write(text)
                 # -O0 and no builtins: the calls stay calls
-                subprocess.run(CC + ['-O0', '-fno-builtin', '-fno-pic', '-w', '-c', base + '.c', '-o', base + '.o'], check=True)
+                flags = ['-O0', '-fno-builtin', '-fno-pic', '-w', '-c']
+                subprocess.run(CC + flags + [base + '.c', '-o', base + '.o'], check=True)
                 subprocess.run([AR, 'crs', base + '.a', base + '.o'], check=True)
                 libs.append(base + '.a')
             path = os.path.join(d, 'allowed.txt')

@@ -45,7 +45,7 @@ def check_text(name, text):
             errors.append(f'{where}: blanks at the end of the line')
         if columns(line) > COLUMNS and not name.endswith(NOT_WRAPPED):
             errors.append(f'{where}: {columns(line)} columns, at most {COLUMNS}')
-        if name.endswith(TABBED) and re.match(r' +(?! |\*)\S', line):
+        if name.endswith(TABBED) and re.match(r' +[^ *\\]', line):
             errors.append(f'{where}: indented with blanks, not tabs')
         m = MARKS.search(line)
         if m:
@@ -96,6 +96,7 @@ def self_test():
         ('a.c', spdx + '/*\n * text\n */\nint f(void)\n{\n\treturn 0;\n}\n', None),
         ('a.py', '#!/usr/bin/env python3\n# SPDX-License-Identifier: MIT\nif 1:\n    pass\n', None),
         ('meson.build', "a = 'x'\nif a\n  b = 1\nendif\n", None),
+        ('a.c', spdx + '#define A  \\\n           \\\n\tb\n', None),
         ('a.c', spdx + 'x' * 120 + '\n', None),
         ('a.c', spdx + 'int a; // proc' + home + ' and a/wo' + 'rk/b\n', None),
         ('empty.txt', '', None),

@@ -3,6 +3,7 @@
  * The whole scheduler on Gs with real TLS blocks, without preload. The test function is the main G; what a G finds is
  * counted and judged there, since check may only be called from one place at a time.
  */
+#include <fenv.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -223,6 +224,72 @@ START_TEST(timed_wait)
 	b = gmp_sema_lock(&never);
 	ck_assert_ptr_null(gmp_sema_first(b, &never));
 	gmp_sema_unlock(b);
+}
+END_TEST
+
+/* A wait that ends before its deadline takes its timer along. */
+static _Atomic(uint32_t) early_turn;
+
+static void early_side(void *arg)
+{
+	for (uint32_t i = (uint32_t)(uintptr_t)arg; i < 2000; i += 2) {
+		uint32_t v;
+
+		while ((v = atomic_load(&early_turn)) != i)
+			gmp_futex_wait((const uint32_t *)&early_turn, v, ANY, gmp_nanotime() + 3600 * NSEC_PER_SEC,
+				       "test");
+		atomic_store(&early_turn, i + 1);
+		ut_wake(&early_turn, 1);
+	}
+}
+
+START_TEST(early_wake)
+{
+	ut_boot(1 << _i);
+	ut_go(early_side, (void *)0);
+	ut_go(early_side, (void *)1);
+	ut_wait_all();
+	ck_assert_uint_eq(early_turn, 2000);
+	for (int i = 0; i < 1 << _i; i++) {
+		ck_assert_uint_eq(sched.allp[i]->ntimers, 0);
+		ck_assert_int_eq(sched.allp[i]->timer0_when, 0);
+	}
+}
+END_TEST
+
+/* --- the floating-point environment is the G's own, and a new G inherits its creator's --- */
+
+static const int roundings[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+
+static void rounder(void *arg)
+{
+	int mine = roundings[(intptr_t)arg];
+	volatile double one = 1, three = 3;
+	volatile long double lone = 1, lthree = 3;
+	double third;
+	long double lthird;
+
+	if (fegetround() != FE_UPWARD) /* as the main G had it */
+		atomic_fetch_add(&bad, 1);
+	fesetround(mine);
+	third = one / three;
+	lthird = lone / lthree;
+	for (int i = 0; i < 100; i++) {
+		ut_yield();
+		if (fegetround() != mine || one / three != third || lone / lthree != lthird)
+			atomic_fetch_add(&bad, 1);
+	}
+}
+
+START_TEST(fp_env)
+{
+	ut_boot(1 << _i);
+	fesetround(FE_UPWARD);
+	for (int i = 0; i < 16; i++)
+		ut_go(rounder, (void *)(intptr_t)(i % 4));
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(fegetround(), FE_UPWARD);
 }
 END_TEST
 
@@ -537,6 +604,8 @@ int main(void)
 	tcase_add_loop_test(tc, with_foreign, 0, 2);
 	tcase_add_loop_test(tc, sleepers, 0, 2);
 	tcase_add_loop_test(tc, timed_wait, 0, 2);
+	tcase_add_loop_test(tc, early_wake, 0, 2);
+	tcase_add_loop_test(tc, fp_env, 0, 2);
 	tcase_add_test(tc, steals);
 	tcase_add_test(tc, one_at_a_time);
 	tcase_add_loop_test(tc, preemption, 0, 2);
