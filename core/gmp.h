@@ -198,6 +198,8 @@ struct p {
 	int64_t mon_schedwhen, mon_syscallwhen;
 };
 
+enum { IDLE_PARKED = 1, IDLE_POLLING = 2 };
+
 struct m {
 	struct g g0;	    /* first member */
 	struct g *curg;	    /* the G on this M, NULL on g0 without one */
@@ -211,7 +213,7 @@ struct m {
 	_Atomic(uint32_t) tidword; /* CLEARTID target */
 	gmp_sigset kmask;   /* the mask the kernel has for this thread; owner M */
 	struct gmp_altstack altstack; /* what the kernel has; owner M */
-	_Atomic(uint32_t) idlewait; /* in a kernel wait on g0 with no lock held: signals may be routed */
+	_Atomic(uint32_t) idlewait; /* in a kernel wait on g0 with no lock held; IDLE_* */
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
 	struct m *schedlink; /* sched.midle; sched.lock */
@@ -369,6 +371,7 @@ int gmp_gomaxprocs(void);
 bool gmp_exitsyscall_stale(struct g *gp);
 uint32_t gmp_fastrand(void);
 void gmp_fork_child(void); /* rebuild everything around the calling G, the only thread */
+void gmp_poke(struct m *mp); /* in a signal handler on mp: do not begin to wait */
 void gmp_set_kmask(struct m *mp, gmp_sigset mask);
 
 /* --- runq.c --- */

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-void gmp_log(const char *fmt, ...) __attribute__((format(gnu_printf, 1, 2), visibility("hidden")));
+void gmp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2), visibility("hidden")));
 size_t gmp_vformat(char *buf, size_t size, const char *fmt, va_list ap);
 
 /* A broken invariant of the runtime itself: says so and aborts. */

@@ -152,16 +152,41 @@ static struct p *releasep(struct m *mp)
 /* g0: wait for a P. Idle Ms admit the signals that some G admits, and route them (host.route_slot). */
 static void m_sleep(struct m *mp)
 {
+	uint32_t key;
+
 	set_idle_mask(mp);
-	while (atomic_load_explicit(&mp->park.key, memory_order_acquire) == 0) {
-		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */
-		if (mp->sigslot == NULL)
+	/* key: 0 asleep, 1 woken by gmp_notewakeup, 2 poked by a signal handler of this M (gmp_poke) */
+	while ((key = atomic_load_explicit(&mp->park.key, memory_order_acquire)) != 1) {
+		atomic_store_explicit(&mp->idlewait, IDLE_PARKED, memory_order_relaxed); /* own signal handler only */
+		if (key == 0 && mp->sigslot == NULL)
 			sys_futex_wait(&mp->park.key, 0, -1);
 		atomic_store_explicit(&mp->idlewait, 0, memory_order_relaxed);
-		if (mp->sigslot != NULL)
+		key = 2;
+		atomic_compare_exchange_strong(&mp->park.key, &key, 0);
+		if (mp->sigslot != NULL) {
 			gmp_host.route_slot(mp);
+			set_idle_mask(mp);
+		}
 	}
 	gmp_noteclear(&mp->park);
+}
+
+/*
+ * In a signal handler that has filled mp's slot: a wait that is about to begin must not (the handler may run between
+ * the look at the slot and the system call, which would then not see EINTR).
+ */
+void gmp_poke(struct m *mp)
+{
+	uint32_t zero = 0;
+
+	switch (atomic_load_explicit(&mp->idlewait, memory_order_relaxed)) {
+	case IDLE_PARKED:
+		atomic_compare_exchange_strong(&mp->park.key, &zero, 2);
+		break;
+	case IDLE_POLLING:
+		gmp_netpoll_break();
+		break;
+	}
 }
 
 /* g0 */
@@ -797,7 +822,7 @@ top:
 				delay = COALESCE_NS;
 		}
 		set_idle_mask(mp);
-		atomic_store_explicit(&mp->idlewait, 1, memory_order_relaxed); /* own signal handler only */
+		atomic_store_explicit(&mp->idlewait, IDLE_POLLING, memory_order_relaxed); /* own signal handler only */
 		list = mp->sigslot == NULL ? gmp_netpoll(delay) : NULL;
 		atomic_store_explicit(&mp->idlewait, 0, memory_order_relaxed);
 		atomic_store(&sched.poll_until, 0);

@@ -357,6 +357,7 @@ static void put_off(struct g *gp, siginfo_t *info, ucontext_t *uc)
 		} else {
 			slots[mp->id] = *info;
 			mp->sigslot = &slots[mp->id];
+			gmp_poke(mp);
 		}
 		mp->kmask = all;
 	} else {
