@@ -413,6 +413,8 @@ void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent *
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
 bool gmp_retake_blocked(struct p *pp); /* sysmon: pp's M sleeps in the kernel unseen: take pp from it */
 void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
+void gmp_quiet_begin(void); /* around exec */
+void gmp_quiet_end(void);
 void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */
 void gmp_notify_lost(void);   /* sysmon: remind running Gs without a P to queue */
 void gmp_reacquire(struct g *gp); /* sched.c: a G without a P gets one, or waits for it */

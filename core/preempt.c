@@ -29,6 +29,7 @@
 
 enum pstolen { STOLEN_NO, STOLEN_TRYING, STOLEN_TAKEN };
 
+static _Atomic(int) quiet; /* > 0: nobody sends SIG_NOTIFY */
 static _Atomic(int) nlost; /* Gs that run without a P */
 
 /* sysmon. True when pp was taken and handed on. */
@@ -82,8 +83,29 @@ void gmp_enter_stolen(void)
  */
 void gmp_notify(struct m *mp)
 {
-	if (atomic_exchange(&mp->notified, 1) == 0 && sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY) < 0)
-		atomic_store(&mp->notified, 0); /* the queue is full, or the thread not yet there: asked again later */
+	if (atomic_exchange(&mp->notified, 1) != 0)
+		return;
+	/* seq_cst: notified, then quiet; pairs with gmp_quiet_begin */
+	if (atomic_load(&quiet) > 0 || sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY) < 0)
+		atomic_store(&mp->notified, 0); /* or the queue is full, the thread not yet there: asked again later */
+}
+
+/* The calling G is about to exec: when this returns no SIG_NOTIFY is pending for its M, and none will be sent. */
+void gmp_quiet_begin(void)
+{
+	struct m *mp;
+
+	atomic_fetch_add(&quiet, 1); /* seq_cst; from here on the G is not preempted, so it stays on its M */
+	mp = getg()->m;
+	while (atomic_load(&mp->notified) != 0) {
+		sys_yield();
+		mp = getg()->m; /* the last one may have moved us */
+	}
+}
+
+void gmp_quiet_end(void)
+{
+	atomic_fetch_sub(&quiet, 1);
 }
 
 /* sysmon: Gs that woke up without a P and compute on. Only those whose clock moved: a sleeper would see EINTR. */
@@ -202,4 +224,5 @@ void gmp_preempt_init(void)
 	sys4(__NR_rt_sigaction, SIG_NOTIFY, &act, NULL, sizeof(gmp_sigset));
 	sys3(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	atomic_store_explicit(&nlost, 0, memory_order_relaxed); /* also in a forked child */
+	atomic_store_explicit(&quiet, 0, memory_order_relaxed);
 }

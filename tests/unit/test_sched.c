@@ -29,7 +29,7 @@ static void burn(int64_t ns)
 
 /* --- many Gs --- */
 
-#define MANY 10000
+#define MANY   10000
 #define YIELDS 10
 
 static void yielder(void *arg)
@@ -384,8 +384,8 @@ START_TEST(preemption)
 	for (int i = 0; i < 3 << _i; i++)
 		ut_go(hog, (void *)(intptr_t)(i + 1));
 	/*
-	 * Many times: where CPUs are scarce, sysmon now and then takes the P of a hog whose CPU clock stands still, so a
-	 * few rounds would also end without preemption.
+	 * Many times: where CPUs are scarce, sysmon now and then takes the P of a hog whose CPU clock stands still, so
+	 * a few rounds would also end without preemption.
 	 */
 	for (int i = 0; i < 200; i++)
 		gmp_sleep_until(gmp_nanotime() + 1000000);
@@ -460,6 +460,44 @@ static void unseen_sleeper(void *arg)
 		atomic_fetch_add(&bad, 1);
 	atomic_fetch_add(&count, 1);
 }
+
+/* One that computes on after its sleep, and never calls anything, is told to queue. */
+static void unseen_then_busy(void *arg)
+{
+	struct g *self = getg();
+	volatile bool has_p = false;
+	int64_t limit;
+
+	(void)arg;
+	atomic_store(&in_call, 1);
+	while (!atomic_load(&others_ran))
+		sys_nanosleep(50000000);
+	limit = gmp_nanotime() + 10 * NSEC_PER_SEC;
+	while (!has_p && gmp_nanotime() < limit) {
+		struct m *volatile *mpp = &self->m;
+		struct p *volatile *ppp = &(*mpp)->p;
+		struct p *pp = *ppp;
+
+		has_p = pp != NULL && *(struct m *volatile *)&pp->m == *mpp;
+	}
+	if (!has_p)
+		atomic_fetch_add(&bad, 1);
+	atomic_fetch_add(&count, 1);
+}
+
+START_TEST(unseen_busy)
+{
+	ut_boot(1);
+	ut_go(unseen_then_busy, NULL);
+	while (!atomic_load(&in_call))
+		ut_yield();
+	atomic_store(&others_ran, 1);
+	while (!atomic_load(&count)) /* the P stays in use */
+		ut_yield();
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
 
 START_TEST(unseen_block)
 {
@@ -664,6 +702,7 @@ int main(void)
 	tcase_add_loop_test(tc, preemption, 0, 2);
 	tcase_add_test(tc, preempt_request);
 	tcase_add_test(tc, unseen_block);
+	tcase_add_test(tc, unseen_busy);
 	tcase_add_test(tc, syscall_handoff);
 	tcase_add_loop_test(tc, short_syscalls, 0, 2);
 	tcase_add_loop_test(tc, lock_os_thread, 0, 2);
