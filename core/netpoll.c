@@ -186,8 +186,8 @@ static struct poll_desc *lock_waiter(struct poll_waiter *w)
 }
 
 /*
- * pd->lock held. Wake who waits for `mode`: all shared waiters and, per direction, the first exclusive one. What no
- * exclusive waiter took stays as a ready bit. Gs to make runnable are put on *list.
+ * pd->lock held. Wake who waits for `mode`: all shared waiters and, per direction, the first exclusive one. Gs to make
+ * runnable are put on *list.
  */
 static void wake_locked(struct poll_desc *pd, uint32_t mode, struct g ***tail)
 {
@@ -216,7 +216,6 @@ static void wake_locked(struct poll_desc *pd, uint32_t mode, struct g ***tail)
 			*tail = &gp->schedlink;
 		}
 	}
-	pd->ready |= (uint8_t)left;
 }
 
 static void wake_now(struct poll_desc *pd, uint32_t mode)
@@ -238,12 +237,15 @@ void gmp_netpoll_begin(struct poll_ref *r, int fd)
 	r->fd = fd;
 	r->pd = gmp_pd(fd, true);
 	r->seq = r->pd != NULL ? r->pd->seq : 0;
+	/* acquire: the try comes after; an event that made it fail is in the count, or will be */
+	r->events = r->pd != NULL ? atomic_load_explicit(&r->pd->events, memory_order_acquire) : 0;
 }
 
 int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const char *why)
 {
 	struct poll_desc *pd = r->pd, *now;
 	struct poll_waiter w = {.mode = mode};
+	struct g *list = NULL, **tail = &list;
 	int rc;
 
 	if (pd == NULL)
@@ -257,8 +259,8 @@ int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const 
 	rc = pd_register(pd);
 	if (rc < 0)
 		goto unlock;
-	if (pd->ready & mode) {
-		pd->ready &= (uint8_t)~mode;
+	if (atomic_load_explicit(&pd->events, memory_order_relaxed) != r->events) {
+		r->events = atomic_load_explicit(&pd->events, memory_order_relaxed); /* lock */
 		rc = PARK_READY;
 		goto unlock;
 	}
@@ -274,11 +276,17 @@ int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const 
 		r->seq = now->seq;
 	}
 	pd = now;
-	/* A signal handler may run before the next try and never come back (longjmp): leave word for others. */
-	if (rc == PARK_READY && unlikely(gmp_tls.deferred))
-		pd->ready |= (uint8_t)mode;
+	r->events = atomic_load_explicit(&pd->events, memory_order_relaxed); /* lock */
+	/* A signal handler may run before the next try and never come back (longjmp): somebody else shall look. */
+	if (rc == PARK_READY && unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
+		wake_locked(pd, mode, &tail);
 unlock:
 	gmp_unlock(&pd->lock);
+	while (list != NULL) {
+		struct g *gp = list;
+		list = gp->schedlink;
+		gmp_ready(gp);
+	}
 	gmp_leave();
 	return rc;
 }
@@ -289,7 +297,7 @@ void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
 
 	if (pd == NULL)
 		return;
-	/* relaxed hint: a waiter that queues later has failed its own try after ours succeeded */
+	/* relaxed hint: one that queues later has either seen the event's count or failed its try after it */
 	if (ok && unlikely(atomic_load_explicit(&pd->nwaiters, memory_order_relaxed) > 0)) {
 		gmp_enter();
 		wake_now(pd, mode);
@@ -304,7 +312,6 @@ void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
 		if (last) {
 			pd->seq++;
 			pd->registered = 0;
-			pd->ready = 0;
 			sys1(__NR_close, pd->fd);
 		}
 		gmp_unlock(&pd->lock);
@@ -360,7 +367,6 @@ static void pd_reset(struct poll_desc *pd)
 {
 	pd->seq++;
 	pd->registered = 0;
-	pd->ready = 0;
 	atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
 	atomic_store_explicit(&pd->kind, PDK_UNKNOWN, memory_order_relaxed);
 	atomic_store_explicit(&pd->nonblock_gen, 0, memory_order_relaxed);

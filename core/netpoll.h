@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Readiness of descriptors for parked Gs, on one edge-triggered epoll set (Go's netpoll.go). A pollDesc per
- * descriptor number, registered once at the first wait, for IN|OUT|RDHUP|PRI. An event wakes those who
- * wait for it or leaves a sticky ready bit, so that nothing is lost between a failed try and the wait:
+ * descriptor number, registered once at the first wait, for IN|OUT|RDHUP|PRI. Events are counted, so that nothing is
+ * lost between a failed try and the wait, also when the event has meanwhile woken somebody else:
  *
- *	try (EAGAIN) -> gmp_netpoll_wait: bit set? clear it and say READY, else queue and park
+ *	remember the count -> try (EAGAIN) -> gmp_netpoll_wait: count changed? say READY, else queue and park
  *
  * Any number of Gs may wait on one descriptor. Exclusive waiters (read, accept ...) are woken one at a time; each
  * passes the baton by gmp_netpoll_done. Shared ones (poll, select) are all woken.
@@ -26,8 +26,7 @@ struct poll_desc {
 	struct lock lock; /* rank POLL_DESC */
 	int fd;
 	uint32_t seq;	  /* changes when the descriptor is closed or made anew; tags the events */
-	_Atomic(uint32_t) events; /* counts events; poll() compares before and after */
-	uint8_t ready;	  /* sticky PD_* bits of events nobody waited for */
+	_Atomic(uint32_t) events; /* counts events; compared with the count before the look; written under lock */
 	int8_t registered; /* 0 no, 1 yes, -1 epoll refuses it (EPERM) */
 	_Atomic(uint8_t) kind;	   /* enum pd_kind; preload */
 	_Atomic(uint8_t) nonblock; /* O_NONBLOCK as of nonblock_gen; preload */
@@ -52,6 +51,7 @@ struct poll_ref {
 	int fd;		      /* what to pass to the kernel */
 	struct poll_desc *pd; /* NULL: cannot be waited for */
 	uint32_t seq;
+	uint32_t events; /* count before the last try */
 };
 
 int gmp_netpoll_init(void);	 /* on first need; 0 or -errno (no epoll or eventfd to be had) */

@@ -122,7 +122,7 @@ void gmp_timer_del(struct g *gp)
 }
 
 /*
- * Fire what is due on pp. Gs to make runnable are appended to *list (linked by schedlink). Returns the next
+ * Fire what is due on pp. Gs to make runnable are put in front of *list (linked by schedlink). Returns the next
  * deadline, 0 when there is none. Takes timers_lock.
  */
 int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)

@@ -294,7 +294,11 @@ END_TEST
  *	ring -, runnext a  ->  put b as next  ->  ring a, runnext b  ->  get  ->  ring a, runnext -
  *	->  put c as next  ->  ring a, runnext c  ->  steal from the ring  ->  ring -, runnext c
  */
+#ifdef __SANITIZE_THREAD__
+#define CYCLES 1000000u
+#else
 #define CYCLES 10000000u
+#endif
 
 static void *cycle_watcher(void *arg)
 {
