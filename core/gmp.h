@@ -244,6 +244,7 @@ struct sched {
 
 	/* atomics, read everywhere */
 	_Atomic(bool) started __attribute__((aligned(64))); /* sysmon and further Ms exist */
+	_Atomic(bool) quick; /* started, and not in stress mode: one test for the hottest hooks */
 	_Atomic(int32_t) npidle;
 	_Atomic(int32_t) nmspinning;
 	_Atomic(uint32_t) needspinning;

@@ -1097,8 +1097,10 @@ int gmp_main_started(void)
 	if (atomic_load_explicit(&sched.started, memory_order_acquire))
 		return 0;
 	rc = gmp_host.start_sysmon(gmp_sysmon);
-	if (rc == 0)
+	if (rc == 0) {
 		atomic_store_explicit(&sched.started, true, memory_order_release);
+		atomic_store_explicit(&sched.quick, !sched.stress, memory_order_relaxed); /* no other G yet */
+	}
 	return rc;
 }
 
@@ -1116,7 +1118,7 @@ void gmp_fork_child(void)
 	gmp_sema_fork_child();
 	gmp_netpoll_fork_child();
 	gmp_cred_fork_child();
-	sched.started = false;
+	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;
 	sched.needspinning = 0;

@@ -240,9 +240,11 @@ int hook_pthread_mutex_lock(pthread_mutex_t *m)
 {
 	int kind;
 
-	if (unlikely(!live()))
-		return PASS(pthread_mutex_lock)(m);
-	stress_point();
+	if (unlikely(!atomic_load_explicit(&sched.quick, memory_order_relaxed))) { /* set before other threads are */
+		if (!live())
+			return PASS(pthread_mutex_lock)(m);
+		stress_point();
+	}
 	kind = mutex_kind(m);
 	if (unlikely((kind & ~MUTEX_ELISION) != PTHREAD_MUTEX_TIMED_NP))
 		return lock_kind(m, kind);
