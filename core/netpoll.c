@@ -17,13 +17,22 @@
 #define SEQ_BITS 16
 #define EVENT_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
+/* poll_desc.audit: a wait has begun; it has lasted a round of sysmon's; its registration was checked. */
+enum { AUDIT_NEW, AUDIT_SEEN, AUDIT_DONE };
+#define AUDITS_PER_ROUND 64   /* system calls */
+#define LOOKS_PER_ROUND	 2048 /* pollDescs */
+
 static struct poll_desc *_Atomic chunks[NCHUNKS];
-static struct poll_desc *free_orphans; /* init_lock */
+static _Atomic(uint32_t) nchunks; /* none is made at or above this index */
+static struct poll_desc *free_orphans; /* linked by head; init_lock */
 static struct lock init_lock;
 static _Atomic(int) epfd = -1, breakfd = -1;
 static _Atomic(uint32_t) break_pending; /* an eventfd write is on its way (Go: netpollWakeSig) */
 static _Atomic(int32_t) nwaiting;	/* queued waiters of all pollDescs */
+static _Atomic(uint32_t) clock __attribute__((aligned(64))); /* events of all pollDescs, resets included */
 static _Atomic(bool) no_pwait2;
+static _Atomic(int) break_users;     /* threads about to read or write breakfd; see gmp_netpoll_yield */
+static _Atomic(bool) audit_wanted;   /* some pollDesc has waiters and is not AUDIT_DONE */
 
 /* A number at the top of the descriptor range, so that the program's own numbers do not shift. */
 static int to_top(int fd)
@@ -87,6 +96,47 @@ bool gmp_netpoll_ours(int fd)
 			   fd == atomic_load_explicit(&breakfd, memory_order_relaxed));
 }
 
+/* breakfd for one read or write: gmp_netpoll_yield waits until nobody holds it. */
+static int break_get(void)
+{
+	atomic_fetch_add(&break_users, 1); /* seq_cst: before the load; pairs with store, load in gmp_netpoll_yield */
+	return atomic_load(&breakfd);
+}
+
+static void break_put(void)
+{
+	atomic_fetch_sub_explicit(&break_users, 1, memory_order_release); /* the descriptor was used before */
+}
+
+/*
+ * dup2(x, number of ours): on plain libc the number is free. A thread that still has the old number of the epoll set
+ * gets an error from the kernel, or finds no event, and looks again; a write to the eventfd must not hit the
+ * program's file, so those are waited for.
+ */
+void gmp_netpoll_yield(int fd)
+{
+	int to;
+
+	if (likely(!gmp_netpoll_ours(fd)))
+		return;
+	gmp_enter();
+	gmp_lock(&init_lock);
+	if (gmp_netpoll_ours(fd)) {
+		to = (int)sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, fd + 1);
+		for (int low = fd - 8; to < 0 && low > 2; low -= 8) /* the very top: below, where there is room */
+			to = (int)sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, low);
+		if (to >= 0 && fd == epfd) {
+			atomic_store(&epfd, to);
+		} else if (to >= 0) {
+			atomic_store(&breakfd, to);
+			while (atomic_load(&break_users) != 0)
+				sys_yield();
+		}
+	}
+	gmp_unlock(&init_lock);
+	gmp_leave();
+}
+
 bool gmp_netpoll_any_waiters(void)
 {
 	return atomic_load(&nwaiting) > 0; /* seq_cst: after dropping the P in findrunnable */
@@ -107,6 +157,8 @@ struct poll_desc *gmp_pd(int fd, bool create)
 			return NULL;
 		for (uint32_t i = 0; i < 1u << CHUNK_BITS; i++)
 			made[i].fd = (int)(c << CHUNK_BITS | i);
+		for (uint32_t n = atomic_load(&nchunks); n <= c && !atomic_compare_exchange_weak(&nchunks, &n, c + 1);)
+			;
 		/* release: fd numbers are set; the loser of the race gives its chunk back */
 		if (atomic_compare_exchange_strong_explicit(&chunks[c], &chunk, made, memory_order_acq_rel,
 							     memory_order_acquire))
@@ -115,6 +167,12 @@ struct poll_desc *gmp_pd(int fd, bool create)
 			gmp_munmap(made, size);
 	}
 	return &chunk[fd & ((1 << CHUNK_BITS) - 1)];
+}
+
+/* What epoll gives back with an event. pd->lock held. */
+static uint64_t pd_tag(const struct poll_desc *pd)
+{
+	return (uint64_t)(uintptr_t)pd | (uint64_t)(pd->seq & ((1 << SEQ_BITS) - 1)) << (64 - SEQ_BITS);
 }
 
 /* pd->lock held. 0 or -errno. */
@@ -128,7 +186,7 @@ static int pd_register(struct poll_desc *pd)
 	rc = gmp_netpoll_init();
 	if (rc < 0)
 		return rc;
-	e.data.u64 = (uint64_t)(uintptr_t)pd | (uint64_t)(pd->seq & ((1 << SEQ_BITS) - 1)) << (64 - SEQ_BITS);
+	e.data.u64 = pd_tag(pd);
 	rc = (int)sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_ADD, pd->fd, &e);
 	if (rc == -EEXIST) /* a number that was closed and reopened behind our back with the same file */
 		rc = (int)sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_MOD, pd->fd, &e);
@@ -143,6 +201,7 @@ static void enqueue_locked(struct poll_desc *pd, struct poll_waiter *w)
 {
 	atomic_store_explicit(&w->pd, pd, memory_order_relaxed); /* under pd->lock */
 	w->queued = true;
+	w->got = 0;
 	w->next = NULL;
 	w->prev = pd->tail;
 	if (pd->tail != NULL)
@@ -150,6 +209,9 @@ static void enqueue_locked(struct poll_desc *pd, struct poll_waiter *w)
 	else
 		pd->head = w;
 	pd->tail = w;
+	pd->audit = AUDIT_NEW;
+	if (unlikely(!atomic_load_explicit(&audit_wanted, memory_order_relaxed))) /* sysmon looks at it now and then */
+		atomic_store_explicit(&audit_wanted, true, memory_order_relaxed);
 	atomic_fetch_add_explicit(&pd->nwaiters, 1, memory_order_relaxed); /* hint */
 	atomic_fetch_add_explicit(&nwaiting, 1, memory_order_relaxed);	   /* before the park's CAS */
 }
@@ -187,9 +249,9 @@ static struct poll_desc *lock_waiter(struct poll_waiter *w)
 
 /*
  * pd->lock held. Wake who waits for `mode`: all shared waiters and, per direction, the first exclusive one. Gs to make
- * runnable are put on *list.
+ * runnable are put on *list. got: the epoll bits, if this is an event.
  */
-static void wake_locked(struct poll_desc *pd, uint32_t mode, struct g ***tail)
+static void wake_locked(struct poll_desc *pd, uint32_t mode, uint32_t got, struct g ***tail)
 {
 	uint32_t left = mode;
 	struct poll_waiter *w, *next;
@@ -204,6 +266,7 @@ static void wake_locked(struct poll_desc *pd, uint32_t mode, struct g ***tail)
 		if (!(hit & (shared ? mode : left)))
 			continue;
 		dequeue_locked(pd, w);
+		w->got = got;
 		/* From a successful claim on, w belongs to its owner again, who locks pd before it uses w. */
 		won = gmp_wake_claim(w->pk, w->ticket, PARK_READY);
 		if (won == 0)
@@ -223,7 +286,7 @@ static void wake_now(struct poll_desc *pd, uint32_t mode)
 	struct g *list = NULL, **tail = &list;
 
 	gmp_lock(&pd->lock);
-	wake_locked(pd, mode, &tail);
+	wake_locked(pd, mode, 0, &tail);
 	gmp_unlock(&pd->lock);
 	while (list != NULL) {
 		struct g *gp = list;
@@ -279,7 +342,7 @@ int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const 
 	r->events = atomic_load_explicit(&pd->events, memory_order_relaxed); /* lock */
 	/* A signal handler may run before the next try and never come back (longjmp): somebody else shall look. */
 	if (rc == PARK_READY && unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
-		wake_locked(pd, mode, &tail);
+		wake_locked(pd, mode, 0, &tail);
 unlock:
 	gmp_unlock(&pd->lock);
 	while (list != NULL) {
@@ -317,13 +380,18 @@ void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
 		gmp_unlock(&pd->lock);
 		if (last) {
 			gmp_lock(&init_lock);
-			pd->link = free_orphans;
+			pd->head = (struct poll_waiter *)free_orphans;
 			free_orphans = pd;
 			gmp_unlock(&init_lock);
 		}
 		gmp_leave();
 		r->pd = NULL;
 	}
+}
+
+uint32_t gmp_netpoll_clock(void)
+{
+	return atomic_load(&clock); /* seq_cst: before the caller's look, or after it */
 }
 
 int gmp_netpoll_arm(int fd, uint32_t *ret_events)
@@ -335,7 +403,7 @@ int gmp_netpoll_arm(int fd, uint32_t *ret_events)
 		return -ENOMEM;
 	gmp_enter();
 	gmp_lock(&pd->lock);
-	rc = pd_register(pd);
+	rc = pd->registered > 0 ? 1 : pd_register(pd);
 	*ret_events = atomic_load_explicit(&pd->events, memory_order_relaxed);
 	gmp_unlock(&pd->lock);
 	gmp_leave();
@@ -367,6 +435,8 @@ static void pd_reset(struct poll_desc *pd)
 {
 	pd->seq++;
 	pd->registered = 0;
+	atomic_fetch_add(&clock, 1);
+	atomic_store_explicit(&pd->sticky, 0, memory_order_relaxed);
 	atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
 	atomic_store_explicit(&pd->kind, PDK_UNKNOWN, memory_order_relaxed);
 	atomic_store_explicit(&pd->nonblock_gen, 0, memory_order_relaxed);
@@ -395,8 +465,10 @@ static struct poll_desc *new_orphan(struct poll_desc *pd)
 		return NULL;
 	gmp_lock(&init_lock);
 	o = free_orphans;
-	if (o != NULL)
-		free_orphans = o->link;
+	if (o != NULL) {
+		free_orphans = (struct poll_desc *)o->head;
+		o->head = NULL;
+	}
 	gmp_unlock(&init_lock);
 	if (o == NULL) {
 		o = gmp_persistentalloc(sizeof(*o), _Alignof(struct poll_desc));
@@ -427,7 +499,7 @@ void gmp_netpoll_close(int fd)
 	if (pd->head != NULL) {
 		o = new_orphan(pd);
 		if (o == NULL) {
-			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, &tail); /* they find EBADF */
+			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, 0, &tail); /* they find EBADF */
 		} else {
 			gmp_lock(&o->lock);
 			while (pd->head != NULL) {
@@ -459,7 +531,8 @@ static void handle_event(const struct epoll_event *e, struct g ***tail)
 	if (pd == NULL) { /* breakfd */
 		uint64_t n;
 
-		sys3(__NR_read, breakfd, &n, sizeof(n));
+		sys3(__NR_read, break_get(), &n, sizeof(n));
+		break_put();
 		atomic_store(&break_pending, 0);
 		return;
 	}
@@ -471,8 +544,10 @@ static void handle_event(const struct epoll_event *e, struct g ***tail)
 		mode |= PD_PRI;
 	gmp_lock(&pd->lock);
 	if (e->data.u64 >> (64 - SEQ_BITS) == (pd->seq & ((1 << SEQ_BITS) - 1))) {
+		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) /* before the count, which says "look" */
+			atomic_store_explicit(&pd->sticky, 1, memory_order_release);
 		atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
-		wake_locked(pd, mode, tail);
+		wake_locked(pd, mode, e->events, tail);
 	}
 	gmp_unlock(&pd->lock);
 }
@@ -497,6 +572,8 @@ struct g *gmp_netpoll(int64_t delay)
 			return NULL;
 		}
 	}
+	if (n > 0)
+		atomic_fetch_add(&clock, 1); /* before the first of them ends a wait */
 	for (int i = 0; i < n; i++)
 		handle_event(&events[i], &tail);
 	return list;
@@ -507,8 +584,75 @@ void gmp_netpoll_break(void)
 	uint32_t idle = 0;
 	uint64_t one = 1;
 
-	if (gmp_netpoll_inited() && atomic_compare_exchange_strong(&break_pending, &idle, 1))
-		sys3(__NR_write, breakfd, &one, sizeof(one));
+	if (gmp_netpoll_inited() && atomic_compare_exchange_strong(&break_pending, &idle, 1)) {
+		sys3(__NR_write, break_get(), &one, sizeof(one));
+		break_put();
+	}
+}
+
+/*
+ * A file closed past the hooks takes its registration along, and whoever parks under its number would wait for ever.
+ * So the registration of each pollDesc on which a wait lasts longer than a round is checked once: EPOLL_CTL_MOD fails
+ * where there is none, and otherwise reports what is ready now. Rounds are bounded: many waiters take longer.
+ */
+static int audit_one(struct poll_desc *pd, struct g ***tail)
+{
+	struct epoll_event e = {.events = EVENT_MASK};
+	int calls = 0;
+
+	if (atomic_load_explicit(&pd->nwaiters, memory_order_relaxed) == 0) /* a wait that begins now is new anyway */
+		return 0;
+	gmp_lock(&pd->lock);
+	if (pd->head != NULL && pd->audit == AUDIT_NEW) {
+		pd->audit = AUDIT_SEEN;
+		calls = -1;
+	} else if (pd->head != NULL && pd->audit == AUDIT_SEEN && pd->registered > 0) {
+		pd->audit = AUDIT_DONE;
+		calls = 1;
+		e.data.u64 = pd_tag(pd);
+		if (sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_MOD, pd->fd, &e) < 0) {
+			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, 0, tail);
+			pd_reset(pd);
+		}
+	}
+	gmp_unlock(&pd->lock);
+	return calls;
+}
+
+bool gmp_netpoll_audit(void)
+{
+	static uint32_t at; /* the next descriptor of this sweep, 0: none is under way */
+	static bool again;  /* this sweep found waits that were new */
+	struct g *list = NULL, **tail = &list;
+	uint32_t end = atomic_load_explicit(&nchunks, memory_order_acquire) << CHUNK_BITS;
+	int calls = 0;
+
+	if (at == 0) {
+		/* Cleared before the look: a wait that begins meanwhile sets it again. */
+		if (!atomic_load_explicit(&audit_wanted, memory_order_relaxed) ||
+		    !atomic_exchange(&audit_wanted, false))
+			return false;
+		again = false;
+	}
+	for (int looks = 0; at < end && looks < LOOKS_PER_ROUND && calls < AUDITS_PER_ROUND; looks++, at++) {
+		struct poll_desc *pd = gmp_pd((int)at, false);
+		int rc;
+
+		if (pd == NULL) {
+			at |= (1u << CHUNK_BITS) - 1;
+			continue;
+		}
+		rc = audit_one(pd, &tail);
+		calls += rc > 0;
+		again |= rc < 0;
+	}
+	gmp_injectglist(list);
+	if (at >= end) {
+		at = 0;
+		if (again)
+			atomic_store_explicit(&audit_wanted, true, memory_order_relaxed);
+	}
+	return true;
 }
 
 /* The parent's epoll set is shared with it: never touch it, only close our descriptors of it. */

@@ -46,6 +46,25 @@ static struct sema_waiter **find(struct sema_bucket *b, const void *addr)
 	return link;
 }
 
+void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
+{
+	struct sema_waiter **link = find(b, addr), *head = *link;
+
+	if (head == NULL) {
+		gmp_sema_enqueue(b, w, addr);
+		return;
+	}
+	atomic_store_explicit(&w->addr, addr, memory_order_relaxed); /* bucket lock */
+	w->queued = true;
+	w->granted = false;
+	w->prev = NULL;
+	w->next = head;
+	head->prev = w;
+	w->tail = head->tail;
+	w->hnext = head->hnext;
+	*link = w;
+}
+
 void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
 {
 	struct sema_waiter **link = find(b, addr), *head = *link;

@@ -28,6 +28,7 @@ struct sema_bucket *gmp_sema_lock(const void *addr);
 void gmp_sema_unlock(struct sema_bucket *b);
 
 /* Bucket held: append w, whose parker is prepared, to addr's queue. */
+void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr); /* before all others */
 void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *addr);
 
 /* Commit w's park. Unless the result is PARK_READY, w has been taken off its queue on return. No lock held. */

@@ -19,6 +19,7 @@
 #define POLL_NS	       INT64_C(10000000) /* netpoll if the last one is older */
 #define LATE_NS	       INT64_C(1000000)	 /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
 #define SCAVENGE_NS    INT64_C(20000000)
+#define AUDIT_NS       INT64_C(10000000) /* a wait on a descriptor that lasts this long is checked; see netpoll.c */
 
 /* Somebody could use pp: only then is it worth disturbing its G. */
 static bool work_waits(struct p *pp, int64_t now)
@@ -116,8 +117,9 @@ static int retake(int64_t now)
 
 void *gmp_sysmon(void *arg)
 {
-	int64_t delay = 0, scavenged = 0;
+	int64_t delay = 0, scavenged = 0, audited = 0;
 	int idle = 0;
+	bool auditing = false;
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
 
 	(void)arg;
@@ -139,7 +141,7 @@ void *gmp_sysmon(void *arg)
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
-		if (delay == MAX_DELAY_US && atomic_load(&sched.npidle) == sched.gomaxprocs) {
+		if (delay == MAX_DELAY_US && !auditing && atomic_load(&sched.npidle) == sched.gomaxprocs) {
 			next = gmp_timers_next(0);
 			gmp_noteclear(&sched.sysmonnote);
 			atomic_store(&sched.sysmonwait, 1); /* StoreLoad; pairs with wake_sysmon in sched.c */
@@ -172,6 +174,10 @@ void *gmp_sysmon(void *arg)
 		gmp_notify_lost();
 		if (delay == MAX_DELAY_US && gmp_host.take_signals != NULL)
 			gmp_host.take_signals();
+		if (now - audited >= AUDIT_NS) {
+			audited = now;
+			auditing = gmp_netpoll_audit();
+		}
 		if (now - scavenged > SCAVENGE_NS) {
 			scavenged = now;
 			gmp_scavenge(now);

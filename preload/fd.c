@@ -4,8 +4,8 @@
  * the real call, creating ones after it; both are needed, as another G may touch the number in between, and libc
  * closes some by itself. All of them work before there are threads, when there is nothing to tell.
  *
- * The runtime's own descriptors (an epoll set, an eventfd) do not exist for the program: closing one, or dup2 onto
- * one, fails with EBADF.
+ * The runtime's own descriptors (an epoll set, an eventfd) do not exist for the program: closing one fails with EBADF,
+ * dup2 onto one makes it move.
  *
  * A vfork child shares our memory but not our descriptors: there inshim is held (process.c) and nothing is told.
  */
@@ -17,12 +17,30 @@ _Atomic(uint32_t) gmp_fl_gen = 1;
 
 /* --- what is known of a number --- */
 
-uint8_t gmp_fd_kind(int fd, struct poll_desc *pd)
+static uint16_t socket_kind(int domain, int type, int protocol)
 {
-	uint8_t kind = pd != NULL ? atomic_load_explicit(&pd->kind, memory_order_relaxed) : PDK_UNKNOWN;
-	struct stat st;
+	switch (type & 0xf) {
+	case SOCK_SEQPACKET:
+		return PDK_SOCKET | KIND_SEQPACKET;
+	case SOCK_STREAM:
+		if ((domain == AF_INET || domain == AF_INET6) && (protocol == 0 || protocol == IPPROTO_TCP))
+			return PDK_SOCKET | KIND_STREAM;
+	}
+	return PDK_SOCKET;
+}
+
+static int sockopt(int fd, int opt)
+{
 	socklen_t len = sizeof(int);
-	int type;
+	int v;
+
+	return sys5(__NR_getsockopt, fd, SOL_SOCKET, opt, &v, &len) == 0 ? v : -1;
+}
+
+uint16_t gmp_fd_kind(int fd, struct poll_desc *pd)
+{
+	uint16_t kind = pd != NULL ? atomic_load_explicit(&pd->kind, memory_order_relaxed) : PDK_UNKNOWN;
+	struct stat st;
 
 	if (likely((kind & KIND_MASK) != PDK_UNKNOWN))
 		return kind;
@@ -30,11 +48,9 @@ uint8_t gmp_fd_kind(int fd, struct poll_desc *pd)
 		return PDK_UNKNOWN;
 	switch (st.st_mode & S_IFMT) {
 	case S_IFSOCK:
-		kind = PDK_SOCKET;
-		if (sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET)
-			kind |= KIND_SEQPACKET;
+		kind = socket_kind(sockopt(fd, SO_DOMAIN), sockopt(fd, SO_TYPE), sockopt(fd, SO_PROTOCOL));
 		break;
-	case S_IFIFO:
+	case S_IFIFO: /* not KIND_STREAM: somebody else may have put it into packet mode */
 		kind = PDK_PIPE;
 		break;
 	case 0: /* anon_inode */
@@ -78,6 +94,12 @@ static void fl_changed(void)
 		atomic_fetch_add_explicit(&gmp_fl_gen, 1, memory_order_release);
 }
 
+/* Some descriptor becomes O_DIRECT; a pipe, perhaps, which is then in packet mode. */
+static void packets_used(void)
+{
+	atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed); /* see gmp_io_known_empty */
+}
+
 void gmp_fd_forget(int fd)
 {
 	struct poll_desc *pd = gmp_pd(fd, false);
@@ -98,7 +120,7 @@ int gmp_fd_made(int fd)
 	return fd;
 }
 
-int gmp_fd_made_as(int fd, uint8_t kind, bool nonblock)
+int gmp_fd_made_as(int fd, uint16_t kind, bool nonblock)
 {
 	struct poll_desc *pd;
 
@@ -272,20 +294,24 @@ int hook_dup(int fd)
 
 int hook_dup2(int from, int to)
 {
-	if (gmp_netpoll_ours(to) || gmp_netpoll_ours(from))
+	if (gmp_netpoll_ours(from))
 		return fail(EBADF);
 	if (from == to)
 		return PASS(dup2)(from, to);
+	if (likely(gmp_tls.inshim == 0))
+		gmp_netpoll_yield(to);
 	gmp_fd_forget(to);
 	return gmp_fd_made(PASS(dup2)(from, to));
 }
 
 int hook_dup3(int from, int to, int flags)
 {
-	if (gmp_netpoll_ours(to) || gmp_netpoll_ours(from))
+	if (gmp_netpoll_ours(from))
 		return fail(EBADF);
 	if (from == to)
 		return PASS(dup3)(from, to, flags);
+	if (likely(gmp_tls.inshim == 0))
+		gmp_netpoll_yield(to);
 	gmp_fd_forget(to);
 	return gmp_fd_made(PASS(dup3)(from, to, flags));
 }
@@ -304,13 +330,8 @@ int hook_dup3(int from, int to, int flags)
 		return gmp_fd_made_as(PASS(name) args, (kind), (nonblock)); \
 	}
 
-static uint8_t socket_kind(int type)
-{
-	return (type & 0xf) == SOCK_SEQPACKET ? PDK_SOCKET | KIND_SEQPACKET : PDK_SOCKET;
-}
-
-CREATE_AS(socket, (int domain, int type, int protocol), (domain, type, protocol), socket_kind(type),
-	  (type & SOCK_NONBLOCK) != 0)
+CREATE_AS(socket, (int domain, int type, int protocol), (domain, type, protocol),
+	  socket_kind(domain, type, protocol), (type & SOCK_NONBLOCK) != 0)
 CREATE_AS(eventfd, (unsigned count, int flags), (count, flags), PDK_OTHER, (flags & EFD_NONBLOCK) != 0)
 CREATE_AS(timerfd_create, (clockid_t clock, int flags), (clock, flags), PDK_OTHER, (flags & TFD_NONBLOCK) != 0)
 CREATE_AS(inotify_init, (void), (), PDK_OTHER, false)
@@ -323,7 +344,7 @@ int hook_socketpair(int domain, int type, int protocol, int fds[2])
 	int ret = PASS(socketpair)(domain, type, protocol, fds);
 
 	for (int i = 0; i < 2 && ret == 0; i++)
-		gmp_fd_made_as(fds[i], socket_kind(type), (type & SOCK_NONBLOCK) != 0);
+		gmp_fd_made_as(fds[i], socket_kind(domain, type, protocol), (type & SOCK_NONBLOCK) != 0);
 	return ret;
 }
 
@@ -332,7 +353,7 @@ int hook_pipe(int fds[2])
 	int ret = PASS(pipe)(fds);
 
 	for (int i = 0; i < 2 && ret == 0; i++)
-		gmp_fd_made_as(fds[i], PDK_PIPE, false);
+		gmp_fd_made_as(fds[i], PDK_PIPE | KIND_STREAM, false);
 	return ret;
 }
 
@@ -341,7 +362,7 @@ int hook_pipe2(int fds[2], int flags)
 	int ret = PASS(pipe2)(fds, flags);
 
 	for (int i = 0; i < 2 && ret == 0; i++)
-		gmp_fd_made_as(fds[i], PDK_PIPE, (flags & O_NONBLOCK) != 0);
+		gmp_fd_made_as(fds[i], flags & O_DIRECT ? PDK_PIPE : PDK_PIPE | KIND_STREAM, (flags & O_NONBLOCK) != 0);
 	return ret;
 }
 
@@ -415,6 +436,8 @@ OPEN(__openat64_2, (int dir, const char *path, int flags), (dir, path, flags))
 		case F_DUPFD_CLOEXEC:                                  \
 			return gmp_fd_made(PASS(name)(fd, cmd, arg));  \
 		case F_SETFL:                                          \
+			if ((uintptr_t)arg & O_DIRECT)                 \
+				packets_used();                        \
 			ret = PASS(name)(fd, cmd, arg);                \
 			fl_changed();                                  \
 			return ret;                                    \

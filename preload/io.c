@@ -75,16 +75,21 @@ static bool may_call(struct io *io, short events)
 
 /* --- reading --- */
 
-static ssize_t read_nowait(int fd, const struct iovec *iov, int n, uint8_t kind)
+static ssize_t read_nowait(int fd, const struct iovec *iov, int n, uint16_t kind)
 {
 	struct io io;
+	bool empty;
 	long rc;
 	int next;
 
 	gmp_io_begin(&io, fd, PD_READ, (kind & KIND_MASK) == PDK_SOCKET);
+	empty = n == 1 && gmp_io_known_empty(&io.ref, kind);
 	for (;;) {
 		rc = -EOPNOTSUPP;
-		if (likely(!(kind & KIND_NO_READ))) {
+		if (unlikely(empty)) {
+			rc = -EAGAIN;
+			empty = false;
+		} else if (likely(!(kind & KIND_NO_READ))) {
 			rc = sys6(__NR_preadv2, io.ref.fd, iov, n, -1, -1, RWF_NOWAIT);
 			if (unlikely(no_nowait(rc))) {
 				kind |= KIND_NO_READ;
@@ -109,17 +114,23 @@ static ssize_t read_nowait(int fd, const struct iovec *iov, int n, uint8_t kind)
 			rc = -next;
 		break;
 	}
+	if (n == 1 && rc > 0)
+		gmp_io_short(&io, kind, rc, iov->iov_len);
 	return gmp_io_end(&io, rc);
 }
 
-static ssize_t read_socket(int fd, void *buf, size_t n)
+static ssize_t read_socket(int fd, void *buf, size_t n, uint16_t kind)
 {
 	struct io io;
+	bool empty;
 	long rc;
 	int next;
 
 	gmp_io_begin(&io, fd, PD_READ, true);
-	while ((rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, MSG_DONTWAIT, NULL, NULL)) == -EAGAIN) {
+	empty = gmp_io_known_empty(&io.ref, kind);
+	while (empty ||
+	       (rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, MSG_DONTWAIT, NULL, NULL)) == -EAGAIN) {
+		empty = false;
 		next = gmp_io_wait(&io);
 		if (next == IO_RETRY)
 			continue;
@@ -129,6 +140,7 @@ static ssize_t read_socket(int fd, void *buf, size_t n)
 			rc = -next;
 		break;
 	}
+	gmp_io_short(&io, kind, rc, n);
 	return gmp_io_end(&io, rc);
 }
 
@@ -138,7 +150,7 @@ bool gmp_socket_lowat(int fd);
 ssize_t hook_read(int fd, void *buf, size_t n)
 {
 	ssize_t ret;
-	uint8_t kind;
+	uint16_t kind;
 
 	if (!on_g())
 		return PASS(read)(fd, buf, n);
@@ -150,7 +162,7 @@ ssize_t hook_read(int fd, void *buf, size_t n)
 		case PDK_SOCKET:
 			if (unlikely(gmp_socket_lowat(fd)))
 				break;
-			return read_socket(fd, buf, n);
+			return read_socket(fd, buf, n, kind);
 		case PDK_PIPE:
 		case PDK_OTHER:
 			return read_nowait(fd, &(struct iovec){buf, n}, 1, kind);
@@ -163,7 +175,7 @@ ssize_t hook_read(int fd, void *buf, size_t n)
 ssize_t hook_readv(int fd, const struct iovec *iov, int n)
 {
 	ssize_t ret;
-	uint8_t kind;
+	uint16_t kind;
 
 	if (!on_g())
 		return PASS(readv)(fd, iov, n);
@@ -309,7 +321,7 @@ static long put_nowait(struct io *io, struct put *p, const struct iovec *iov, in
 	return rc;
 }
 
-static ssize_t write_iov(int fd, const struct iovec *iov, int n, uint8_t kind)
+static ssize_t write_iov(int fd, const struct iovec *iov, int n, uint16_t kind)
 {
 	struct put p = {.fn = put_nowait, .iov = iov, .n = n};
 
@@ -323,7 +335,7 @@ static ssize_t write_iov(int fd, const struct iovec *iov, int n, uint8_t kind)
 ssize_t hook_write(int fd, const void *buf, size_t n)
 {
 	ssize_t ret;
-	uint8_t kind;
+	uint16_t kind;
 
 	if (!on_g())
 		return PASS(write)(fd, buf, n);
@@ -340,7 +352,7 @@ ssize_t hook_write(int fd, const void *buf, size_t n)
 ssize_t hook_writev(int fd, const struct iovec *iov, int n)
 {
 	ssize_t ret;
-	uint8_t kind;
+	uint16_t kind;
 
 	if (!on_g())
 		return PASS(writev)(fd, iov, n);

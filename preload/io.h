@@ -26,6 +26,7 @@ enum {
 	KIND_NO_WRITE = 0x20,  /* ... for writes */
 	KIND_SEQPACKET = 0x40, /* a socket on which write() means MSG_EOR */
 	KIND_LISTENER = 0x80,  /* a listening socket */
+	KIND_STREAM = 0x100,   /* TCP, or a pipe of this process: a short read has emptied it (gmp_io_short) */
 };
 
 /* One blocking call on one descriptor. */
@@ -126,16 +127,36 @@ long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n
 
 /* --- fd.c --- */
 extern _Atomic(uint32_t) gmp_fl_gen; /* file status flags have changed; see gmp_fd_nonblock */
-uint8_t gmp_fd_kind(int fd, struct poll_desc *pd); /* PDK_UNKNOWN: no such descriptor */
+uint16_t gmp_fd_kind(int fd, struct poll_desc *pd); /* PDK_UNKNOWN: no such descriptor */
 bool gmp_fd_nonblock(int fd, struct poll_desc *pd);
 void gmp_fd_forget(int fd);		     /* about to be closed or replaced */
 int gmp_fd_made(int fd);		     /* new, nothing known; returns fd */
-int gmp_fd_made_as(int fd, uint8_t kind, bool nonblock);
+int gmp_fd_made_as(int fd, uint16_t kind, bool nonblock);
 
-static inline void gmp_fd_learn(struct poll_desc *pd, uint8_t flag)
+static inline void gmp_fd_learn(struct poll_desc *pd, uint16_t flag)
 {
 	if (pd != NULL)
 		atomic_fetch_or_explicit(&pd->kind, flag, memory_order_relaxed); /* a hint: the kernel decides */
+}
+
+/*
+ * After a short read the next one parks at once, without a try that would fail. That is right where data, and nothing
+ * but data, ends a short read: TCP without urgent data or SO_RCVLOWAT, and pipes that are not in packet mode. Never
+ * on a descriptor with O_NONBLOCK, whose reader is told what the kernel has now, not what the netpoller has heard of.
+ */
+extern _Atomic(bool) gmp_short_unsure; /* the program uses what makes a short read prove nothing; set for good */
+
+static inline void gmp_io_short(struct io *io, uint16_t kind, long rc, size_t n)
+{
+	if ((kind & KIND_STREAM) && rc > 0 && (size_t)rc < n)
+		gmp_netpoll_empty(&io->ref);
+}
+
+static inline bool gmp_io_known_empty(const struct poll_ref *r, uint16_t kind)
+{
+	/* relaxed: the program orders its setsockopt or fcntl before the read it is meant for */
+	return (kind & KIND_STREAM) && gmp_netpoll_known_empty(r) &&
+	       !atomic_load_explicit(&gmp_short_unsure, memory_order_relaxed) && !gmp_fd_nonblock(r->fd, r->pd);
 }
 
 /* --- sleep.c --- */

@@ -11,7 +11,9 @@
  *
  * Starvation: a waiter that has waited 1 ms and lost the race again (Go: starvationThresholdNs) sets the word to 3.
  * Then unlock does hand over: the word stays taken, and the first waiter owns it when it wakes (w.granted). For libc's
- * own unlock 3 is as 2. Without it, a loop of lock, yield, unlock would keep all others out for ever on one P.
+ * own unlock 3 is as 2. Without it, a loop of lock, yield, unlock would keep all others out for ever on one P. Who was
+ * woken and lost goes to the front of the queue (Go: queueLifo), or every second unlock, which does not hand over,
+ * could meet the same waiter each time.
  *
  * A native unlock of the word (libc reached past the hooks: RTLD_DEEPBIND, dlmopen) wakes the kernel's futex, not our
  * queue: the waiter stays until the next contended unlock. A deadline on every wait would mend that but costs a
@@ -95,8 +97,11 @@ static bool take_or_mark(word32 *w, uint32_t mark)
 	return v == FREE;
 }
 
-/* Wait until the word is unlocked. 0, -ETIMEDOUT, -EINTR; 1: it was handed over to the caller. */
-static int wait_word(word32 *w, int64_t deadline)
+/*
+ * Wait until the word is unlocked; first: before all who wait already. 0, -ETIMEDOUT, -EINTR; 1: it was handed over to
+ * the caller.
+ */
+static int wait_word(word32 *w, int64_t deadline, bool first)
 {
 	struct parker foreign = {0};
 	struct sema_waiter sw = {.bitset = UINT32_MAX};
@@ -113,7 +118,10 @@ static int wait_word(word32 *w, int64_t deadline)
 		return 0;
 	}
 	sw.ticket = gmp_park_prepare(sw.pk);
-	gmp_sema_enqueue(b, &sw, (const void *)w);
+	if (first)
+		gmp_sema_enqueue_first(b, &sw, (const void *)w);
+	else
+		gmp_sema_enqueue(b, &sw, (const void *)w);
 	gmp_sema_unlock(b);
 	r = gmp_sema_wait(&sw, deadline, "mutex lock");
 	gmp_leave();
@@ -127,6 +135,7 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 {
 	int64_t deadline = GMP_NO_DEADLINE, since = 0;
 	uint32_t mark = WAITED;
+	bool waited = false;
 
 	if (!woken && spin(w))
 		return 0;
@@ -143,11 +152,12 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 			if (deadline <= gmp_nanotime())
 				return ETIMEDOUT;
 		}
-		if (since == 0)
+		waited = since != 0;
+		if (!waited)
 			since = gmp_nanotime();
 		else if (mark == WAITED && gmp_nanotime() - since > STARVING_NS)
 			mark = STARVING;
-		rc = wait_word(w, deadline);
+		rc = wait_word(w, deadline, waited);
 		if (rc == 1)
 			return 0;
 		if (rc == -ETIMEDOUT)

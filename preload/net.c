@@ -15,6 +15,7 @@
 /* Set for good by the first non-zero SO_RCVTIMEO or SO_SNDTIMEO, or SO_RCVLOWAT above 1, in this process. */
 extern _Atomic(bool) gmp_socket_timeouts;
 _Atomic(bool) gmp_socket_timeouts;
+_Atomic(bool) gmp_short_unsure;
 static _Atomic(bool) lowat_used;
 
 bool gmp_socket_lowat(int fd);
@@ -42,6 +43,9 @@ int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 				atomic_store_explicit(&gmp_socket_timeouts, true, memory_order_relaxed);
 		} else if (opt == SO_RCVLOWAT && *(const int *)val != 1) {
 			atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
+			atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
+		} else if (opt == SO_OOBINLINE) {
+			atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 		}
 	}
 	return ret;
@@ -128,17 +132,26 @@ static long recv_rest(struct io *io, char *buf, size_t n, int flags, size_t done
 static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG addr, socklen_t *len)
 {
 	struct io io;
+	uint16_t kind = 0;
+	bool empty;
 	long rc;
 	int next;
 
 	stress_point();
 	gmp_testcancel();
+	if (unlikely(flags & MSG_OOB)) /* reads stop at the mark, now that the kernel may have forgotten it */
+		atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 	if (flags & RECV_NOW)
 		return gmp_io_ret(sys6(__NR_recvfrom, fd, buf, n, flags, addr.__sockaddr__, len));
 	if (unlikely((flags & (MSG_PEEK | MSG_WAITALL)) == (MSG_PEEK | MSG_WAITALL) || gmp_socket_lowat(fd)))
 		return recv_kernel(fd, buf, n, flags, addr, len);
 	gmp_io_begin(&io, fd, PD_READ, true);
-	while ((rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, flags | MSG_DONTWAIT, addr.__sockaddr__, len)) == -EAGAIN) {
+	if (likely(!(flags & (MSG_PEEK | MSG_WAITALL)) && io.ref.pd != NULL))
+		kind = atomic_load_explicit(&io.ref.pd->kind, memory_order_relaxed); /* a socket, or the call fails */
+	empty = gmp_io_known_empty(&io.ref, kind);
+	while (empty || (rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, flags | MSG_DONTWAIT, addr.__sockaddr__, len)) ==
+				-EAGAIN) {
+		empty = false;
 		next = gmp_io_wait(&io);
 		if (next == IO_RETRY)
 			continue;
@@ -148,6 +161,7 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 			rc = -next;
 		break;
 	}
+	gmp_io_short(&io, kind, rc, n);
 	if ((flags & MSG_WAITALL) && rc > 0 && (size_t)rc < n && is_stream(io.ref.fd))
 		rc = recv_rest(&io, buf, n < IO_MAX ? n : IO_MAX, flags, (size_t)rc);
 	return gmp_io_end(&io, rc);
@@ -422,7 +436,7 @@ static bool is_listener(struct io *io)
 static int do_accept(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
 {
 	struct io io;
-	uint8_t kind;
+	uint16_t kind;
 	long rc;
 	int next;
 
@@ -443,7 +457,7 @@ static int do_accept(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
 	}
 	kind = io.ref.pd != NULL ? atomic_load_explicit(&io.ref.pd->kind, memory_order_relaxed) : PDK_UNKNOWN;
 	rc = gmp_io_end(&io, rc);
-	return gmp_fd_made_as((int)rc, kind & (KIND_MASK | KIND_SEQPACKET), (flags & SOCK_NONBLOCK) != 0);
+	return gmp_fd_made_as((int)rc, kind & (KIND_MASK | KIND_SEQPACKET | KIND_STREAM), (flags & SOCK_NONBLOCK) != 0);
 }
 
 int hook_accept(int fd, __SOCKADDR_ARG addr, socklen_t *len)

@@ -32,6 +32,8 @@ struct many {
 	int64_t deadline;
 	struct intr_mark mark;
 	bool expired;
+	bool looked; /* once already, when the netpoller's clock was at */
+	uint32_t clock;
 };
 
 /* Beside what look returns: */
@@ -50,16 +52,21 @@ static long look(const struct many *wm)
 	return rc;
 }
 
-static bool arm(struct slot *slots, unsigned n)
+/* False: not to be had. Clears wm->looked when that look does not count any more. */
+static bool arm(struct many *wm, struct slot *slots, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		int rc = gmp_netpoll_arm(slots[i].fd, &slots[i].events);
 
-		slots[i].armed = rc == 0;
+		slots[i].armed = rc >= 0;
 		/* EPERM: always ready, if the kernel did not say so nothing was asked for; EBADF: it will say so */
-		if (unlikely(rc != 0 && rc != -EPERM && rc != -EBADF))
+		if (unlikely(rc < 0 && rc != -EPERM && rc != -EBADF))
 			return false;
+		if (unlikely(rc != 1))
+			wm->looked = false;
 	}
+	if (wm->looked && wm->clock != gmp_netpoll_clock())
+		wm->looked = false;
 	return true;
 }
 
@@ -94,23 +101,57 @@ static enum park_result park(struct slot *slots, unsigned n, int64_t deadline)
 	return r;
 }
 
+#define POLL_BITS (POLLIN | POLLOUT | POLLPRI | POLLRDHUP) /* those that the netpoller asks epoll for as well */
+
+/* poll() of one TCP stream or pipe for reading, after a short read: nothing there, without asking the kernel. */
+static bool known_empty(const struct many *wm, const struct slot *s)
+{
+	struct poll_ref r = {.fd = s->fd, .pd = gmp_pd(s->fd, false), .events = s->events};
+
+	return wm->n == 1 && wm->fds != NULL && s->armed && r.pd != NULL &&
+	       (wm->fds->events & ~(POLLIN | POLLPRI | POLLRDHUP)) == 0 &&
+	       gmp_io_known_empty(&r, atomic_load_explicit(&r.pd->kind, memory_order_relaxed));
+}
+
+/* poll() of one descriptor: the event that ended the wait is the answer. It was true while the call was under way. */
+static long answer(const struct many *wm, const struct slot *s)
+{
+	short events;
+
+	if (wm->n != 1 || wm->fds == NULL || s->w.got == 0)
+		return 0;
+	events = wm->fds->events;
+	if (events & ~POLL_BITS)
+		return 0;
+	events = (short)(s->w.got & (uint32_t)(events | POLLERR | POLLHUP));
+	if (events == 0)
+		return 0;
+	wm->fds->revents = events;
+	return 1;
+}
+
 static long wait_slots(struct many *wm, struct slot *slots, unsigned n)
 {
 	for (;;) {
 		enum park_result r;
 		long rc;
 
-		if (!arm(slots, n))
+		if (!arm(wm, slots, n))
 			return MANY_KERNEL;
-		rc = look(wm);
-		if (rc != 0 || wm->expired)
-			return rc;
+		if (!wm->looked && !(n == 1 && known_empty(wm, slots))) {
+			rc = look(wm);
+			if (rc != 0 || wm->expired)
+				return rc;
+		}
+		wm->looked = false;
 		if (intr_fails(wm->mark, false))
 			return -EINTR;
 		r = park(slots, n, wm->deadline);
 		if (r == PARK_TIMEOUT)
 			wm->expired = true;
-		rc = look(wm);
+		rc = n == 1 && r == PARK_READY ? answer(wm, slots) : 0;
+		if (rc == 0)
+			rc = look(wm);
 		if (rc != 0 || wm->expired)
 			return rc;
 		if (intr_fails(wm->mark, false))
@@ -220,8 +261,11 @@ static long wait_many(struct many *wm, bool readable)
 	bool few = readable && fill(wm, NULL) <= FEW;
 	long rc = 0;
 
-	if (!few)
+	if (!few) {
+		wm->looked = true;
+		wm->clock = gmp_netpoll_clock();
 		rc = look(wm);
+	}
 	if (rc == 0) {
 		unsigned n = fill(wm, NULL);
 
