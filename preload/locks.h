@@ -83,6 +83,17 @@ int gmp_mutex_cond_check(const pthread_mutex_t *m); /* 0 or EPERM */
 int gmp_mutex_cond_unlock(pthread_mutex_t *m);
 int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved, bool granted);
 
+/*
+ * A low-level lock word of libc's (0 free, 1 held, more: waited for), whose short way both sides take inline. Code of
+ * libc's that no hook sees may hold it: when that unlocks, it wakes the kernel's futex, not our queue, so a waiter
+ * looks again after a while, 64 ms at most. And it may wait for it, in the kernel.
+ *
+ * The lock may be recursive: the caller makes itself the owner and then does gmp_enter, gmp_leave, as a handler that
+ * was put off meanwhile may want the lock.
+ */
+void gmp_shared_word_lock_slow(word32 *w);
+void gmp_shared_word_unlock_slow(word32 *w); /* the word is not 1 */
+
 /* The calling G is about to use glibc's own code on an owner-storing object: see special objects in mutex.c. */
 struct special {
 	struct g *gp; /* NULL: not a G, nothing to do */

@@ -99,9 +99,9 @@ static bool take_or_mark(word32 *w, uint32_t mark)
 
 /*
  * Wait until the word is unlocked; first: before all who wait already. 0, -ETIMEDOUT, -EINTR; 1: it was handed over to
- * the caller.
+ * the caller. quiet: then signal handlers that were put off have not been run.
  */
-static int wait_word(word32 *w, int64_t deadline, bool first)
+static int wait_word(word32 *w, int64_t deadline, bool first, bool quiet)
 {
 	struct parker foreign = {0};
 	struct sema_waiter sw = {.bitset = UINT32_MAX};
@@ -124,7 +124,10 @@ static int wait_word(word32 *w, int64_t deadline, bool first)
 		gmp_sema_enqueue(b, &sw, (const void *)w);
 	gmp_sema_unlock(b);
 	r = gmp_sema_wait(&sw, deadline, "mutex lock");
-	gmp_leave();
+	if (quiet && r == PARK_READY && sw.granted)
+		gmp_leave_quiet();
+	else
+		gmp_leave();
 	if (r == PARK_READY)
 		return sw.granted ? 1 : 0;
 	return r == PARK_TIMEOUT ? -ETIMEDOUT : -EINTR;
@@ -157,7 +160,7 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 			since = gmp_nanotime();
 		else if (mark == WAITED && gmp_nanotime() - since > STARVING_NS)
 			mark = STARVING;
-		rc = wait_word(w, deadline, waited);
+		rc = wait_word(w, deadline, waited, false);
 		if (rc == 1)
 			return 0;
 		if (rc == -ETIMEDOUT)
@@ -168,10 +171,12 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 	return 0;
 }
 
-static noinline void release_waited(word32 *w)
+/* False: there was nobody in our queue. */
+static noinline bool release_waited(word32 *w)
 {
 	struct g *list = NULL, **tail = &list;
 	struct sema_bucket *b;
+	bool woke = true;
 
 	gmp_enter();
 	b = gmp_sema_lock((const void *)w);
@@ -182,11 +187,12 @@ static noinline void release_waited(word32 *w)
 	} else {
 		/* release: pairs with take(). The mutex may be gone from here on; its address is only a key. */
 		atomic_store_explicit(w, FREE, memory_order_release);
-		gmp_sema_claim(b, (const void *)w, 1, UINT32_MAX, &tail);
+		woke = gmp_sema_claim(b, (const void *)w, 1, UINT32_MAX, &tail) > 0;
 	}
 	gmp_sema_unlock(b);
 	gmp_sema_ready(list);
 	gmp_leave();
+	return woke;
 }
 
 static inline void release(word32 *w)
@@ -196,6 +202,45 @@ static inline void release(word32 *w)
 	/* release: pairs with take(). The mutex may be gone from here on. */
 	if (unlikely(!atomic_compare_exchange_strong_explicit(w, &v, FREE, memory_order_release, memory_order_relaxed)))
 		release_waited(w);
+}
+
+/* --- lock words that libc's own code locks and unlocks as well (locks.h) --- */
+
+#define LOOK_FIRST_NS INT64_C(1000000)
+#define LOOK_MAX_NS   INT64_C(64000000)
+
+void gmp_shared_word_lock_slow(word32 *w)
+{
+	int64_t look = LOOK_FIRST_NS, since = 0, now;
+	uint32_t mark = WAITED;
+	bool waited;
+
+	if (spin(w))
+		return;
+	while (!take_or_mark(w, mark)) {
+		int rc;
+
+		now = gmp_nanotime();
+		waited = since != 0;
+		if (!waited)
+			since = now;
+		else if (now - since > STARVING_NS)
+			mark = STARVING;
+		rc = wait_word(w, now + look, waited, true);
+		if (rc == 1)
+			return;
+		if (rc == -EINTR)
+			gmp_lock_interrupted();
+		else if (rc == -ETIMEDOUT && look < LOOK_MAX_NS)
+			look *= 2;
+	}
+}
+
+void gmp_shared_word_unlock_slow(word32 *w)
+{
+	/* libc's own waiters sleep in the kernel. Ours go first: each leaves the word as WAITED and comes by here. */
+	if (!release_waited(w))
+		sys_futex_wake(w, 1);
 }
 
 /* --- ordinary mutexes --- */
