@@ -66,7 +66,7 @@ static int find_go_note(struct dl_phdr_info *info, size_t size, void *arg)
 /* Why threads stay NPTL's in this process; NULL: they need not. */
 static const char *why_not(void)
 {
-	const char *on = gmp_getenv("GMPSHIM");
+	const char *on = gmp_getenv("GMPSHIM"), *why;
 	bool go = false;
 
 	if (on != NULL && strcmp(on, "0") == 0)
@@ -78,7 +78,8 @@ static const char *why_not(void)
 	dl_iterate_phdr(find_go_note, &go);
 	if (go)
 		return "this is a Go program, it has the scheduler already";
-	return gmp_layout_init();
+	why = gmp_layout_init();
+	return why != NULL ? why : gmp_stdio_init();
 }
 
 static int procs_from_env(const char *env)
@@ -287,6 +288,7 @@ int gmp_go_live(void)
 	sys1(__NR_set_tid_address, &gp->m->tidword);
 	gmp_signal_live();
 	init_nopreempt();
+	gmp_stdio_live();
 	gmp_props_init();
 	gmp_preempt_init();
 	gmp_netpoll_init(); /* while nobody else opens descriptors; tried again on need if it fails */

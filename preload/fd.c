@@ -236,29 +236,6 @@ void hook_closefrom(int low)
 	}
 }
 
-/* A stream's buffer is written by libc past the hooks, perhaps for long; the stream is gone whatever the result. */
-int hook_fclose(FILE *fp)
-{
-	int ret;
-
-	gmp_fd_forget(PASS(fileno)(fp));
-	if (!on_g())
-		return PASS(fclose)(fp);
-	HANDOFF_ONCE(ret, real.fclose(fp));
-	return ret;
-}
-
-int hook_pclose(FILE *fp)
-{
-	int ret;
-
-	gmp_fd_forget(PASS(fileno)(fp));
-	if (!on_g())
-		return PASS(pclose)(fp);
-	HANDOFF_ONCE(ret, real.pclose(fp));
-	return ret;
-}
-
 int hook_closedir(DIR *d)
 {
 	__asm__("" : "+r"(d)); /* the header promises that it is not NULL; libc says EINVAL all the same */
@@ -266,24 +243,6 @@ int hook_closedir(DIR *d)
 		gmp_fd_forget(PASS(dirfd)(d));
 	return PASS(closedir)(d);
 }
-
-#define REOPEN(name)                                                    \
-	FILE *hook_##name(const char *path, const char *mode, FILE *fp) \
-	{                                                               \
-		FILE *ret;                                              \
-                                                                        \
-		gmp_fd_forget(PASS(fileno)(fp));                        \
-		if (on_g())                                             \
-			HANDOFF_ONCE(ret, real.name(path, mode, fp));   \
-		else                                                    \
-			ret = PASS(name)(path, mode, fp);               \
-		if (ret != NULL)                                        \
-			gmp_fd_made(PASS(fileno)(ret));                 \
-		return ret;                                             \
-	}
-
-REOPEN(freopen)
-REOPEN(freopen64)
 
 /* --- duplicates --- */
 

@@ -87,9 +87,6 @@ HANDOFF(ssize_t, copy_file_range, (int in, off64_t *offin, int out, off64_t *off
 	(in, offin, out, offout, n, flags))
 HANDOFF(int, tcdrain, (int fd), (fd))
 HANDOFF_VALUE(DIR *, opendir, (const char *path), (path))
-/* fopen of a FIFO waits for its other end */
-HANDOFF_VALUE(FILE *, fopen, (const char *path, const char *mode), (path, mode))
-HANDOFF_VALUE(FILE *, fopen64, (const char *path, const char *mode), (path, mode))
 
 /* --- System V and POSIX queues and semaphores, aio --- */
 HANDOFF(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
@@ -106,14 +103,13 @@ HANDOFF(int, aio_suspend, (const struct aiocb *const list[], int n, const struct
 HANDOFF(int, aio_suspend64, (const struct aiocb64 *const list[], int n, const struct timespec *timeout),
 	(list, n, timeout))
 
-/* --- children; system and popen fork inside libc --- */
+/* --- children; system forks inside libc --- */
 HANDOFF(pid_t, wait, (int *status), (status))
 HANDOFF(pid_t, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
 HANDOFF(pid_t, wait3, (int *status, int options, struct rusage *usage), (status, options, usage))
 HANDOFF(pid_t, wait4, (pid_t pid, int *status, int options, struct rusage *usage), (pid, status, options, usage))
 HANDOFF(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options), (type, id, info, options))
 HANDOFF_VALUE(int, system, (const char *command), (command))
-HANDOFF_VALUE(FILE *, popen, (const char *command, const char *mode), (command, mode))
 
 /* --- names: files, sockets, daemons behind NSS --- */
 HANDOFF_VALUE(int, getaddrinfo,

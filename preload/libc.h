@@ -4,6 +4,7 @@
 #include <aio.h>
 #include <dirent.h>
 #include <dlfcn.h>
+#include <err.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <ifaddrs.h>
@@ -19,6 +20,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -38,6 +40,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -47,6 +50,7 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <wchar.h>
 
 /* glibc's own, without a header of theirs */
 int gmp_sigsetjmp(struct __cancel_jmp_buf_tag *env, int savemask) __asm__("__sigsetjmp") __attribute__((returns_twice));
@@ -70,6 +74,33 @@ int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int fd, const char *path, int flags);
 int __openat64_2(int fd, const char *path, int flags);
+int _IO_getc(FILE *fp);
+int _IO_putc(int c, FILE *fp);
+ssize_t _IO_file_read(FILE *fp, void *buf, ssize_t n);
+ssize_t _IO_file_write(FILE *fp, const void *buf, ssize_t n);
+int _IO_file_close(FILE *fp);
+extern const void *_IO_file_jumps[];
+char *__fgets_chk(char *buf, size_t size, int n, FILE *fp);
+size_t __fread_chk(void *buf, size_t size, size_t width, size_t n, FILE *fp);
+wchar_t *__fgetws_chk(wchar_t *buf, size_t size, int n, FILE *fp);
+int __printf_chk(int flag, const char *fmt, ...);
+int __fprintf_chk(FILE *fp, int flag, const char *fmt, ...);
+int __vprintf_chk(int flag, const char *fmt, va_list ap);
+int __vfprintf_chk(FILE *fp, int flag, const char *fmt, va_list ap);
+int __wprintf_chk(int flag, const wchar_t *fmt, ...);
+int __fwprintf_chk(FILE *fp, int flag, const wchar_t *fmt, ...);
+int __vwprintf_chk(int flag, const wchar_t *fmt, va_list ap);
+int __vfwprintf_chk(FILE *fp, int flag, const wchar_t *fmt, va_list ap);
+int __isoc99_scanf(const char *fmt, ...);
+int __isoc99_fscanf(FILE *fp, const char *fmt, ...);
+int __isoc99_vscanf(const char *fmt, va_list ap);
+int __isoc99_vfscanf(FILE *fp, const char *fmt, va_list ap);
+int __isoc99_wscanf(const wchar_t *fmt, ...);
+int __isoc99_fwscanf(FILE *fp, const wchar_t *fmt, ...);
+int __isoc99_vwscanf(const wchar_t *fmt, va_list ap);
+int __isoc99_vfwscanf(FILE *fp, const wchar_t *fmt, va_list ap);
+void __syslog_chk(int priority, int flag, const char *fmt, ...);
+void __vsyslog_chk(int priority, int flag, const char *fmt, va_list ap);
 sighandler_t bsd_signal(int sig, sighandler_t handler);
 int sigsetmask(int mask);
 int sigblock(int mask);

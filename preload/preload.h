@@ -35,6 +35,10 @@ void gmp_signal_fork_child(void);
 bool gmp_cancel_pending(struct g *gp);
 void gmp_cancel_async(struct g *gp, void *uc);
 
+/* --- stdio.c --- */
+const char *gmp_stdio_init(void); /* NULL, or why threads cannot share streams here */
+void gmp_stdio_live(void);	  /* when threads begin */
+
 /* --- process.c --- */
 void gmp_fork_init(void); /* at boot, before anybody else registers */
 
