@@ -836,6 +836,13 @@ top:
 			gmp_injectglist(list);
 		} else {
 			acquirep(mp, pp);
+			/*
+			 * What this M has waited for is its to fire, on whatever P: stealing, which looks at the timers of
+			 * others, may be barred by a spinner that has been woken but does not run yet.
+			 */
+			now = 0;
+			for (int i = 0; i < sched.gomaxprocs && poll_until != 0; i++)
+				fire_timers(mp, sched.allp[i], &now);
 			if (list != NULL)
 				return take_list(list);
 			if (was_spinning)
