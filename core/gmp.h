@@ -341,6 +341,16 @@ static inline void gmp_leave(void)
 		gmp_leave_slow();
 }
 
+/*
+ * As gmp_enter for a few instructions on data of the own M, without a look at pstolen: the G may have no P, but it is
+ * certainly not switched. Pairs with gmp_leave_quiet.
+ */
+static inline void gmp_enter_quiet(void)
+{
+	gmp_tls.inshim++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 /* Leave without running what was put off: the caller does it, or a caller above it. */
 static inline void gmp_leave_quiet(void)
 {

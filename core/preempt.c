@@ -134,13 +134,17 @@ void gmp_preemptone(struct p *pp)
 		gmp_notify(mp);
 }
 
+/* The switch needs room below the handler: an overflow in its middle would be a fault inside the scheduler. */
+#define STOP_ROOM 4096
+
 static bool may_stop(struct g *gp, void *uc)
 {
-	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc);
+	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc), here = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t alt = (uintptr_t)gp->altstack.sp;
 
 	/* replay: between choosing its M's tid and sending itself a signal (preload/signal.c) */
-	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || sp < (uintptr_t)gp->stack_lo ||
-	    sp > (uintptr_t)gp->stack_hi)
+	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || here < (uintptr_t)gp->stack_lo + STOP_ROOM ||
+	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)

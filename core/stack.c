@@ -27,7 +27,7 @@
 #define SLAB_OPEN 8	/* slots opened by one mprotect */
 #define GFREE_BATCH 32	/* Go: gfput moves 32 of 64 */
 #define SMALL_STACK ((size_t)256 << 10)
-#define SMALL_SLACK ((size_t)16 << 10) /* room for signal frames with vector state on small stacks */
+#define STACK_SLACK ((size_t)16 << 10) /* for SIG_NOTIFY's frame, with vector state: the program's stack is whole */
 #define KEEP_TOP ((size_t)8 << 10)     /* what every G touches; not worth giving back */
 #define IDLE_NS (100 * 1000000)	       /* a dead stack is scavenged after this long */
 
@@ -76,7 +76,8 @@ static struct stack_class *find_class(size_t stacksize, size_t guardsize)
 	sc->stacksize = stacksize;
 	sc->guardsize = guardsize;
 	sc->slot_size = round_page(stacksize + guardsize + sizeof(struct g) +
-				   (stacksize < SMALL_STACK ? gmp_host.tls_size + SMALL_SLACK : 0));
+				   (stacksize != 0 ? STACK_SLACK : 0) +
+				   (stacksize < SMALL_STACK ? gmp_host.tls_size : 0));
 	sc->slab_slots = SLAB_FIRST;
 	sc->next = classes;
 	atomic_store_explicit(&classes, sc, memory_order_release); /* pairs with the walk above */

@@ -132,10 +132,11 @@ static int note_text(struct dl_phdr_info *info, size_t size, void *arg)
 	for (int i = 0; i < info->dlpi_phnum && *n < 8; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 		uintptr_t lo = info->dlpi_addr + ph->p_vaddr, hi = lo + ph->p_memsz;
+		bool own = (uintptr_t)note_text >= lo && (uintptr_t)note_text < hi;
 
 		if (ph->p_type != PT_LOAD || !(ph->p_flags & PF_X))
 			continue;
-		if (info->dlpi_addr == gmp_libc.base || info->dlpi_addr == rtld || info->dlpi_addr == vdso) {
+		if (own || info->dlpi_addr == gmp_libc.base || info->dlpi_addr == rtld || info->dlpi_addr == vdso) {
 			gmp_host.nopreempt[*n].lo = lo;
 			gmp_host.nopreempt[(*n)++].hi = hi;
 		}
@@ -143,7 +144,10 @@ static int note_text(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
-/* Code in which a G is not stopped: it may hold a lock of libc's or be in a vdso sequence. */
+/*
+ * Code in which a G is not stopped: it may hold a lock of libc's or be in a vdso sequence. In ours a signal handler may
+ * have begun or be about to return, when the mask that the kernel has is not the one on record (signal.c).
+ */
 static void init_nopreempt(void)
 {
 	unsigned n = 0;

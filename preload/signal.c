@@ -324,8 +324,9 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 		gmp_tls.sig_norestart++;
 	before = to_kernel(&uc->uc_sigmask);
 	during = before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig));
+	/* Until the masks on record are those of the kernel, and from when they are not any more, the G stays here. */
 	if (gp != NULL && live()) {
-		gmp_enter();
+		gmp_enter_quiet();
 		saved = gp->sigmask;
 		gp->sigmask = during & SIG_ALL_BUT_NOTIFY;
 		gp->m->kmask = gp->sigmask;
@@ -337,7 +338,7 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 		((void (*)(int))a.handler)(sig);
 	if (gp != NULL && live()) {
 		after = to_kernel(&uc->uc_sigmask); /* the handler may have changed it */
-		gmp_enter();
+		gmp_enter_quiet();
 		gp->sigmask = after == before ? saved : after;
 		gp->m->kmask = after; /* what sigreturn is about to set; perhaps on another M than at the start */
 		gmp_leave_quiet();
@@ -377,6 +378,12 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 		run_handler(sig, info, ucv);
 		return;
 	}
+	/*
+	 * A fault because the stack is full may have been SIG_NOTIFY's: the kernel drops a signal whose frame it cannot
+	 * write. Then none is on its way any more; if it still is, the next one is merely the second.
+	 */
+	if (sig == SIGSEGV && gp != NULL)
+		atomic_store(&gp->m->notified, 0);
 	if (!synchronous(sig, info) && (gmp_tls.inshim > 0 || (gp != NULL && gp->kind == GK_G0))) {
 		put_off(gp, info, ucv);
 		return;
