@@ -837,8 +837,8 @@ top:
 		} else {
 			acquirep(mp, pp);
 			/*
-			 * What this M has waited for is its to fire, on whatever P: stealing, which looks at the timers of
-			 * others, may be barred by a spinner that has been woken but does not run yet.
+			 * What this M has waited for is its to fire, on whatever P. Stealing, which looks at the timers
+			 * of others, may be barred by a spinner that was woken and does not run yet.
 			 */
 			now = 0;
 			for (int i = 0; i < sched.gomaxprocs && poll_until != 0; i++)
