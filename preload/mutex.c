@@ -24,7 +24,11 @@
  * the call. The M's robust list is the G's while robust ones are taken. The registration stays behind: an empty list
  * or entries with another M's tid mean nothing to the kernel. Waiters of such a mutex hold a kernel thread each.
  */
+#include <sys/single_threaded.h>
+
 #include "preload/locks.h"
+
+#pragma weak __libc_single_threaded /* since glibc 2.32 */
 
 /* --- waiting --- */
 
@@ -171,8 +175,11 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 	return 0;
 }
 
-/* False: there was nobody in our queue. */
-static noinline bool release_waited(word32 *w)
+/*
+ * Release a word, still taken, that was `was` when its owner gave it up; it may have been marked again since. False:
+ * there was nobody in our queue.
+ */
+static noinline bool release_waited(word32 *w, uint32_t was)
 {
 	struct g *list = NULL, **tail = &list;
 	struct sema_bucket *b;
@@ -180,7 +187,8 @@ static noinline bool release_waited(word32 *w)
 
 	gmp_enter();
 	b = gmp_sema_lock((const void *)w);
-	if (atomic_load_explicit(w, memory_order_relaxed) == STARVING && gmp_sema_grant(b, (const void *)w, &tail)) {
+	if ((was == STARVING || atomic_load_explicit(w, memory_order_relaxed) == STARVING) &&
+	    gmp_sema_grant(b, (const void *)w, &tail)) {
 		/* Handed over. The new owner's unlock looks at the queue again; starving is over until somebody says
 		 * so. */
 		atomic_store_explicit(w, WAITED, memory_order_release);
@@ -195,13 +203,22 @@ static noinline bool release_waited(word32 *w)
 	return woke;
 }
 
+/*
+ * HELD becomes FREE; more than that, less by one, is still taken, for release_waited to settle. A subtraction is cheaper
+ * than a compare-and-exchange. FREE, an unlock too many, becomes a large number for a moment, which waits like WAITED.
+ */
+static inline uint32_t give_up(word32 *w)
+{
+	/* release: pairs with take(). If it was HELD the mutex may be gone from here on. */
+	return atomic_fetch_sub_explicit(w, 1, memory_order_release);
+}
+
 static inline void release(word32 *w)
 {
-	uint32_t v = HELD;
+	uint32_t was = give_up(w);
 
-	/* release: pairs with take(). The mutex may be gone from here on. */
-	if (unlikely(!atomic_compare_exchange_strong_explicit(w, &v, FREE, memory_order_release, memory_order_relaxed)))
-		release_waited(w);
+	if (unlikely(was != HELD))
+		release_waited(w, was);
 }
 
 /* --- lock words that libc's own code locks and unlocks as well (locks.h) --- */
@@ -239,7 +256,7 @@ void gmp_shared_word_lock_slow(word32 *w)
 void gmp_shared_word_unlock_slow(word32 *w)
 {
 	/* libc's own waiters sleep in the kernel. Ours go first: each leaves the word as WAITED and comes by here. */
-	if (!release_waited(w))
+	if (!release_waited(w, WAITED))
 		sys_futex_wake(w, 1);
 }
 
@@ -291,9 +308,27 @@ static noinline int lock_kind(pthread_mutex_t *m, int kind)
 	return 0;
 }
 
-int hook_pthread_mutex_lock(pthread_mutex_t *m)
+/*
+ * No other thread yet, of whatever origin: a free word is taken and given back by plain stores, as NPTL does. libc makes
+ * threads of its own past the hooks; it clears the flag for each.
+ */
+static inline bool alone(const pthread_mutex_t *m)
+{
+	return &__libc_single_threaded != NULL && __libc_single_threaded &&
+	       (mutex_kind(m) & ~MUTEX_ELISION) == PTHREAD_MUTEX_TIMED_NP;
+}
+
+/* All but the usual case of hook_pthread_mutex_lock. */
+static noinline int lock_rest(pthread_mutex_t *m)
 {
 	int kind;
+
+	if (alone(m) && m->__data.__lock == FREE) {
+		m->__data.__lock = HELD;
+		m->__data.__owner = self_tid();
+		m->__data.__nusers++;
+		return 0;
+	}
 
 	if (unlikely(!atomic_load_explicit(&sched.quick, memory_order_relaxed))) { /* set before other threads are */
 		if (!live())
@@ -307,6 +342,30 @@ int hook_pthread_mutex_lock(pthread_mutex_t *m)
 	m->__data.__owner = self_tid();
 	m->__data.__nusers++;
 	return 0;
+}
+
+static noinline int own_foreign(pthread_mutex_t *m)
+{
+	m->__data.__owner = self_tid();
+	return 0;
+}
+
+/*
+ * The hottest hook of all: a free ordinary mutex takes no stack frame and no call; so in unlock. The tid is read when
+ * the word is taken: the processor waits with an atomic operation until all reads before it are done.
+ */
+int hook_pthread_mutex_lock(pthread_mutex_t *m)
+{
+	int tid;
+
+	if (unlikely(!atomic_load_explicit(&sched.quick, memory_order_relaxed)) ||
+	    unlikely((mutex_kind(m) & ~MUTEX_ELISION) != PTHREAD_MUTEX_TIMED_NP) ||
+	    unlikely(!take(WORD32(m->__data.__lock))))
+		return lock_rest(m);
+	tid = gmp_tls.tid;
+	m->__data.__owner = tid;
+	m->__data.__nusers++;
+	return likely(tid != 0) ? 0 : own_foreign(m);
 }
 
 static int clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
@@ -399,19 +458,35 @@ static noinline int unlock_kind(pthread_mutex_t *m, int kind)
 	return 0;
 }
 
+/* All but the usual kind of mutex. */
+static noinline int unlock_rest(pthread_mutex_t *m)
+{
+	if (alone(m) && m->__data.__lock == HELD) {
+		m->__data.__owner = 0;
+		m->__data.__nusers--;
+		m->__data.__lock = FREE;
+		return 0;
+	}
+	return live() ? unlock_kind(m, mutex_kind(m)) : PASS(pthread_mutex_unlock)(m);
+}
+
+static noinline int unlock_waited(word32 *w, uint32_t was)
+{
+	release_waited(w, was);
+	return 0;
+}
+
 int hook_pthread_mutex_unlock(pthread_mutex_t *m)
 {
-	int kind;
+	word32 *w = WORD32(m->__data.__lock);
+	uint32_t was;
 
-	if (unlikely(!live()))
-		return PASS(pthread_mutex_unlock)(m);
-	kind = mutex_kind(m);
-	if (unlikely((kind & ~MUTEX_ELISION) != PTHREAD_MUTEX_TIMED_NP))
-		return unlock_kind(m, kind);
+	if (unlikely(!live()) || unlikely((mutex_kind(m) & ~MUTEX_ELISION) != PTHREAD_MUTEX_TIMED_NP))
+		return unlock_rest(m);
 	m->__data.__owner = 0;
 	m->__data.__nusers--;
-	release(WORD32(m->__data.__lock));
-	return 0;
+	was = give_up(w);
+	return likely(was == HELD) ? 0 : unlock_waited(w, was);
 }
 
 /* --- for condition variables --- */

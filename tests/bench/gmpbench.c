@@ -360,7 +360,8 @@ static void sockpair_pingpong(int64_t n, int threads, struct trial *ret_trial)
 
 static int64_t counter; /* lock, or rwlock */
 
-static void mutex(int64_t n, int threads, struct trial *ret_trial)
+/* A process without threads: libc needs no atomic operations. */
+static void mutex_alone(int64_t n, int threads, struct trial *ret_trial)
 {
 	(void)threads;
 	span_start(&ret_trial->span);
@@ -370,6 +371,21 @@ static void mutex(int64_t n, int threads, struct trial *ret_trial)
 	}
 	span_stop(&ret_trial->span);
 	ret_trial->ops = n;
+}
+
+static void *idles(void *arg)
+{
+	pause();
+	return arg;
+}
+
+static void mutex(int64_t n, int threads, struct trial *ret_trial)
+{
+	static pthread_t idle;
+
+	if (idle == 0)
+		check("pthread_create", pthread_create(&idle, NULL, idles, NULL));
+	mutex_alone(n, threads, ret_trial);
 }
 
 static void contended_work(int self, int64_t rounds)
@@ -526,6 +542,7 @@ static const struct bench benches[] = {
 	{"sem_pingpong", sem_pingpong, 0, 1000},
 	{"cond_pingpong", cond_pingpong, 0, 1000},
 	{"yield", yield, 0, 10000},
+	{"mutex_alone", mutex_alone, 0, 100000},
 	{"mutex", mutex, 0, 100000},
 	{"contended", contended, 2, 10000},
 	{"contended", contended, 16, 10000},
