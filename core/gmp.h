@@ -132,6 +132,7 @@ struct g {
 	struct gmp_altstack altstack; /* sigaltstack(2) of this thread; owner G */
 	int mask_slot;		      /* index in sched.masks */
 	_Atomic(uint32_t) cancel_wake; /* a cancellation request wants to end parks */
+	bool shielded;		      /* preload/cancel.c: cancellation is disabled for a moment */
 	void *host;		      /* preload: HOST_EXITED of thread.c */
 	void *props;		      /* preload/props.c */
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
@@ -216,6 +217,7 @@ struct m {
 	_Atomic(uint32_t) idlewait; /* in a kernel wait on g0 with no lock held; IDLE_* */
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
+	bool tainted;	    /* runs nothing after it; clones no M, which would inherit what it has become */
 	struct m *schedlink; /* sched.midle; sched.lock */
 	struct m *alllink;   /* sched.allm, written once */
 	uint32_t fastrand;
@@ -378,6 +380,7 @@ void gmp_startm(struct p *pp, bool spinning);
 void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes no P */
 void gmp_lock_os_thread(void);	 /* nestable; Go's LockOSThread for the calling G */
 void gmp_unlock_os_thread(void);
+void gmp_taint_os_thread(void); /* for life: the calling G's M will not be like the others again */
 int gmp_gomaxprocs(void);
 bool gmp_exitsyscall_stale(struct g *gp);
 uint32_t gmp_fastrand(void);

@@ -247,6 +247,8 @@ static bool newm(struct p *pp, bool spinning)
 	struct m *mp, *head;
 	int tid;
 
+	if (getg() != NULL && getg()->m->tainted)
+		return false; /* sysmon will */
 	mp = gmp_persistentalloc(sizeof(*mp), 64);
 	if (mp == NULL || !m_init(mp))
 		return false;
@@ -278,6 +280,8 @@ static bool newm(struct p *pp, bool spinning)
 void gmp_startm(struct p *pp, bool spinning)
 {
 	struct m *mp;
+	struct g *gp;
+	bool inherit;
 
 	gmp_lock(&sched.lock);
 	if (pp == NULL)
@@ -302,10 +306,12 @@ void gmp_startm(struct p *pp, bool spinning)
 	}
 	if (newm(pp, spinning))
 		return;
-	/* No kernel thread to be had: the P waits; sysmon tries again while there is work. */
+	/* No kernel thread to be had: the P waits; sysmon tries again while there is work in the global queue. */
 	if (spinning)
 		atomic_fetch_sub(&sched.nmspinning, 1);
 	gmp_lock(&sched.lock);
+	while ((gp = gmp_runqget(pp, &inherit)) != NULL)
+		gmp_globrunqput_locked(gp);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
 }
@@ -897,6 +903,11 @@ static void schedule(struct m *mp)
 		execute(mp, mp->lockedg, false);
 		return;
 	}
+	while (unlikely(mp->tainted)) { /* its G has ended; kernel threads of ours do not (PR_SET_PDEATHSIG) */
+		if (mp->p != NULL)
+			gmp_handoffp(releasep(mp));
+		m_sleep(mp);
+	}
 	if (mp->p == NULL)
 		stopm(mp);
 	for (;;) {
@@ -1045,6 +1056,12 @@ void gmp_unlock_os_thread(void)
 	gmp_leave();
 }
 
+void gmp_taint_os_thread(void)
+{
+	gmp_lock_os_thread();
+	getg()->m->tainted = true;
+}
+
 /* --- boot --- */
 
 static void procresize(int n)
@@ -1154,6 +1171,7 @@ void gmp_fork_child(void)
 	mp->nextp = mp->oldp = NULL;
 	mp->sigslot = NULL;
 	mp->notified = 0;
+	mp->tainted = false; /* it is all there is */
 	mp->curg = gp;
 	mp->p = NULL;
 	/* g0 was left in schedule() of the parent: a fresh one starts when the G first switches to it */

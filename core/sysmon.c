@@ -18,6 +18,7 @@
 #define STILL_NS       INT64_C(5000000)	 /* a CPU clock that stands still this long: not just waiting for a CPU */
 #define POLL_NS	       INT64_C(10000000) /* netpoll if the last one is older */
 #define LATE_NS	       INT64_C(1000000)	 /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
+#define SIGNALS_NS     INT64_C(10000000) /* between two looks for signals that no running G admits */
 #define SCAVENGE_NS    INT64_C(20000000)
 #define AUDIT_NS       INT64_C(10000000) /* a wait on a descriptor that lasts this long is checked; see netpoll.c */
 
@@ -117,7 +118,7 @@ static int retake(int64_t now)
 
 void *gmp_sysmon(void *arg)
 {
-	int64_t delay = 0, scavenged = 0, audited = 0;
+	int64_t delay = 0, signals_taken = 0, scavenged = 0, audited = 0;
 	int idle = 0;
 	bool auditing = false;
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
@@ -172,8 +173,10 @@ void *gmp_sysmon(void *arg)
 		else
 			idle++;
 		gmp_notify_lost();
-		if (delay == MAX_DELAY_US && gmp_host.take_signals != NULL)
+		if (now - signals_taken >= SIGNALS_NS && gmp_host.take_signals != NULL) {
+			signals_taken = now;
 			gmp_host.take_signals();
+		}
 		if (now - audited >= AUDIT_NS) {
 			audited = now;
 			auditing = gmp_netpoll_audit();

@@ -43,6 +43,41 @@ void gmp_testcancel(void)
 		real.pthread_testcancel();
 }
 
+/* Deferred cancellation does not end such a wait: its wake-up is spent, the request stays. */
+void gmp_testcancel_async(void)
+{
+	struct g *gp = getg();
+
+	if (gp == NULL)
+		return;
+	atomic_store(&gp->cancel_wake, 0);
+	if (gmp_cancel_pending(gp) && (atomic_load(flags_of(gp)) & CANCELTYPE))
+		real.pthread_testcancel();
+}
+
+/*
+ * A signal handler that runs meanwhile has its own cancellation points, and may leave by longjmp: run_handler in
+ * signal.c takes the shield off for its time.
+ */
+bool gmp_cancel_shield(void)
+{
+	struct g *gp = getg();
+
+	if (atomic_load_explicit(flags_of(gp), memory_order_relaxed) & (CANCELSTATE | CANCELTYPE))
+		return false; /* own thread sets these */
+	atomic_fetch_or(flags_of(gp), CANCELSTATE);
+	gp->shielded = true;
+	return true;
+}
+
+void gmp_cancel_unshield(void)
+{
+	struct g *gp = getg();
+
+	gp->shielded = false;
+	atomic_fetch_and(flags_of(gp), ~CANCELSTATE);
+}
+
 int hook_pthread_cancel(pthread_t th)
 {
 	struct g *gp;

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* gettid, syscall(2) and dlopen: calls that would show the kernel thread, or pass by the hooks. */
-#include <stdarg.h>
-#include <sys/syscall.h>
-
+/* gettid, futex(2) by syscall.c, and dlopen: calls that would show the kernel thread, or pass by the hooks. */
 #include "core/sema.h"
 #include "preload/preload.h"
 
@@ -57,7 +54,7 @@ static long futex_wait(uint32_t *addr, uint32_t val, uint32_t bitset, int64_t de
 	do {
 		rc = gmp_futex_wait(addr, val, bitset, deadline, "futex");
 		if (rc == -EINTR)
-			gmp_testcancel();
+			gmp_testcancel_async();
 		/* the kernel restarts only a wait without a timeout */
 	} while (rc == -EINTR && !intr_fails(mark, deadline == GMP_NO_DEADLINE));
 	return rc;
@@ -120,7 +117,7 @@ static bool wake_op_cmp(uint32_t old, uint32_t op)
 }
 
 /* futex(2) on private words; everything else is the kernel's. True when handled. */
-static bool private_futex(long a[6], long *ret)
+bool gmp_private_futex(const long a[6], long *ret)
 {
 	uint32_t *addr = (uint32_t *)a[0], *addr2 = (uint32_t *)a[4], val = (uint32_t)a[2], old, cmp;
 	const struct timespec *ts = (const struct timespec *)a[3];
@@ -159,35 +156,6 @@ static bool private_futex(long a[6], long *ret)
 		return true;
 	}
 	return false;
-}
-
-long hook_syscall(long nr, ...)
-{
-	long a[6], ret;
-	va_list ap;
-
-	va_start(ap, nr);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(ap, long);
-	va_end(ap);
-	if (nr == SYS_gettid)
-		return hook_gettid();
-	if (!live())
-		return PASS(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-	if (nr == SYS_futex && private_futex(a, &ret))
-		return ret < 0 ? fail((int)-ret) : ret;
-	if (nr == SYS_tgkill)
-		return hook_tgkill((pid_t)a[0], (pid_t)a[1], (int)a[2]);
-	if (nr == SYS_tkill)
-		return hook_tgkill(sys_getpid(), (pid_t)a[0], (int)a[1]);
-	if (nr == SYS_sched_yield)
-		return hook_sched_yield();
-	if (!on_g())
-		return real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-	gmp_entersyscall();
-	ret = real.syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-	gmp_exitsyscall();
-	return ret;
 }
 
 /*

@@ -18,6 +18,7 @@ struct g *gmp_thread(pthread_t th); /* NULL: not a G */
 void gmp_thread_fork_child(void);
 void gmp_tsd_run_destructors(struct g *gp);
 int gmp_live_count(void);
+void gmp_thread_exit_raw(int status) __attribute__((noreturn)); /* exit(2): no destructors, no handlers */
 
 /* --- signal.c --- */
 void gmp_signal_init(void);	       /* at boot */
@@ -34,6 +35,12 @@ void gmp_signal_fork_child(void);
 /* --- cancel.c --- */
 bool gmp_cancel_pending(struct g *gp);
 void gmp_cancel_async(struct g *gp, void *uc);
+void gmp_testcancel_async(void); /* in a wait that is no cancellation point */
+bool gmp_cancel_shield(void);	 /* disable deferred cancellation; false: it was, or is asynchronous */
+void gmp_cancel_unshield(void);
+
+/* --- ident.c --- */
+bool gmp_private_futex(const long a[6], long *ret); /* false: the kernel's; *ret: -errno */
 
 /* --- stdio.c --- */
 const char *gmp_stdio_init(void); /* NULL, or why threads cannot share streams here */
@@ -41,9 +48,11 @@ void gmp_stdio_live(void);	  /* when threads begin */
 
 /* --- process.c --- */
 void gmp_fork_init(void); /* at boot, before anybody else registers */
+long gmp_raw_fork(long nr, const long a[6]); /* system call nr, which copies the process */
 
 /* --- props.c --- */
 void gmp_props_init(void);	       /* when threads begin */
 void gmp_props_apply(struct g *gp);    /* on gp: what others set */
 void gmp_props_end(struct g *gp);
 struct g *gmp_g_of_tid(int tid);
+long gmp_kernel_tid(int tid); /* for the kernel: that of the M behind a virtual one, others as they are */

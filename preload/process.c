@@ -69,6 +69,23 @@ pid_t hook__Fork(void)
 	return fork_blocked(real._Fork, false);
 }
 
+long gmp_raw_fork(long nr, const long a[6])
+{
+	struct g *gp = getg();
+	gmp_sigset old;
+	long rc;
+
+	if (gp == NULL || gmp_tls.inshim != 0) /* no G, or the child of vfork, whose memory is not its own */
+		return PASS(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	old = gp->sigmask;
+	gmp_set_sigmask(SIG_ALL_BUT_NOTIFY);
+	rc = sys6(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (rc == 0)
+		child_begin();
+	gmp_set_sigmask(old);
+	return rc < 0 ? fail((int)-rc) : rc;
+}
+
 /* Called from assembler. */
 void gmp_vfork_before(void) __attribute__((used));
 long gmp_vfork_after(long rc) __attribute__((used));

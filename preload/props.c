@@ -206,6 +206,15 @@ struct g *gmp_g_of_tid(int tid)
 	return NULL;
 }
 
+long gmp_kernel_tid(int tid)
+{
+	struct g *gp = tid > 0 ? gmp_g_of_tid(tid) : NULL;
+
+	if (gp == NULL || gp == sched.maing)
+		return tid;
+	return gp->m != NULL ? gp->m->tid : sched.m0->tid; /* waiting: any kernel thread of the process */
+}
+
 int hook_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set)
 {
 	struct g *gp = gmp_g_of_tid(tid);

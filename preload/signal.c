@@ -23,6 +23,9 @@
 
 #define SI_GMP	 (-77) /* no code of the kernel's */
 #define NSIG_MAX 64
+#ifndef SA_RESTORER
+#define SA_RESTORER 0x04000000 /* linux/signal.h; libc sets it in what it passes to the kernel */
+#endif
 
 struct gmp_sigq {
 	struct gmp_sigq *next;
@@ -538,7 +541,7 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 		*old = kold;
 		if (kold.sa_sigaction == on_signal) {
 			old->sa_handler = (__sighandler_t)(uintptr_t)was.handler;
-			old->sa_flags = was.flags;
+			old->sa_flags = was.flags | (kold.sa_flags & SA_RESTORER);
 		}
 	}
 	gmp_unlock(&action_lock);

@@ -54,19 +54,13 @@ static void release_robust(struct g *gp)
 	*(char **)head = head;
 }
 
-/* The end of a thread, on its own stack, in the order of glibc's start_thread. */
-static void __attribute__((noreturn)) thread_end(struct g *gp)
+static _Atomic(int) raw_status = -1; /* of the main thread's exit(2): then it is the process's */
+
+/* What the kernel and the scheduler have to do with the end of a thread. */
+static void __attribute__((noreturn)) thread_gone(struct g *gp)
 {
 	uint32_t old;
 
-	if (gp->status == G_SYSCALL) /* cancelled inside a system call */
-		gmp_exitsyscall();
-	real.__call_tls_dtors();
-	gmp_tsd_run_destructors(gp);
-	if (real.dlerror() != NULL) /* twice frees a pending message */
-		real.dlerror();
-	if (atomic_fetch_sub(&sched.nlive, 1) == 1)
-		real.exit(0); /* the last thread: POSIX pthread_exit */
 	gmp_props_end(gp);
 	gmp_signal_end_g(gp);
 	gmp_enter();
@@ -88,6 +82,34 @@ static void __attribute__((noreturn)) thread_end(struct g *gp)
 	else if (old == J_DETACHED && gp->kind != GK_MAIN)
 		gmp_gfree(gp);
 	gmp_goexit();
+}
+
+/* The end of a thread, on its own stack, in the order of glibc's start_thread. */
+static void __attribute__((noreturn)) thread_end(struct g *gp)
+{
+	if (gp->status == G_SYSCALL) /* cancelled inside a system call */
+		gmp_exitsyscall();
+	real.__call_tls_dtors();
+	gmp_tsd_run_destructors(gp);
+	if (real.dlerror() != NULL) /* twice frees a pending message */
+		real.dlerror();
+	if (atomic_fetch_sub(&sched.nlive, 1) == 1) {
+		if (raw_status >= 0)
+			sys1(__NR_exit_group, raw_status);
+		real.exit(0); /* the last thread: POSIX pthread_exit */
+	}
+	thread_gone(gp);
+}
+
+void gmp_thread_exit_raw(int status)
+{
+	struct g *gp = getg();
+
+	if (gp == sched.maing)
+		raw_status = status & 0xff;
+	if (atomic_fetch_sub(&sched.nlive, 1) == 1)
+		sys1(__NR_exit_group, raw_status >= 0 ? raw_status : status);
+	thread_gone(gp);
 }
 
 void gmp_main_exit(void *result)
