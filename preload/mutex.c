@@ -204,8 +204,8 @@ static noinline bool release_waited(word32 *w, uint32_t was)
 }
 
 /*
- * HELD becomes FREE; more than that, less by one, is still taken, for release_waited to settle. A subtraction is cheaper
- * than a compare-and-exchange. FREE, an unlock too many, becomes a large number for a moment, which waits like WAITED.
+ * HELD becomes FREE; more than that, less by one, is still taken, for release_waited to settle. A subtraction costs
+ * less than a compare-and-exchange. FREE, an unlock too many, becomes a large number for a moment, which waits like WAITED.
  */
 static inline uint32_t give_up(word32 *w)
 {
@@ -309,8 +309,8 @@ static noinline int lock_kind(pthread_mutex_t *m, int kind)
 }
 
 /*
- * No other thread yet, of whatever origin: a free word is taken and given back by plain stores, as NPTL does. libc makes
- * threads of its own past the hooks; it clears the flag for each.
+ * No other thread yet, of whatever origin: a free word is taken and given back by plain stores, as NPTL does. libc
+ * makes threads of its own past the hooks; it clears the flag for each.
  */
 static inline bool alone(const pthread_mutex_t *m)
 {
