@@ -80,6 +80,7 @@ struct timer {
 	uint64_t ticket; /* what gmp_wake() gets when it fires */
 	struct p *_Atomic pp; /* whose heap, NULL when in none; written under that P's timers_lock */
 	uint32_t index;	 /* in that heap */
+	uint32_t seq;	 /* order of creation among equal deadlines of one heap */
 };
 
 enum gkind {
@@ -188,12 +189,15 @@ struct p {
 	struct lock timers_lock __attribute__((aligned(64)));
 	struct g **timers; /* heap of Gs by g->timer.when */
 	uint32_t ntimers, timers_cap;
+	uint32_t timer_seq; /* of the last timer added */
 	_Atomic(int64_t) timer0_when; /* 0 = none; read without the lock */
 
 	/* sysmon only */
 	int64_t mon_cpu;	     /* CPU time of its M when last looked at, 0 = not yet in this slice */
-	int64_t mon_cpuwhen; /* last request to yield */
-	int64_t mon_cpustill; /* since when the clock stands still */
+	int64_t mon_look;	     /* when that was */
+	int64_t mon_still;	     /* since when the clock stands still */
+	int64_t mon_asked;	     /* when its G was last asked to yield */
+	uint32_t mon_refused;	     /* how often in this slice it was asked before */
 	uint32_t mon_schedtick, mon_syscalltick;
 	int64_t mon_schedwhen, mon_syscallwhen;
 };
@@ -221,7 +225,7 @@ struct m {
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
-	int64_t lost_cpu;    /* sysmon: CPU time when its P was taken unseen */
+	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
 };
 
@@ -422,12 +426,12 @@ struct g *gmp_g_of_tcb(const void *tcb);
 /* --- preempt.c --- */
 void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent */
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
-bool gmp_retake_blocked(struct p *pp); /* sysmon: pp's M sleeps in the kernel unseen: take pp from it */
+bool gmp_retake_unseen(struct p *pp); /* sysmon: pp's M sleeps past the hooks, or will not stop: take pp from it */
 void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
 void gmp_quiet_begin(void); /* around exec */
 void gmp_quiet_end(void);
 void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */
-void gmp_notify_lost(void);   /* sysmon: remind running Gs without a P to queue */
+bool gmp_notify_lost(int64_t now); /* sysmon: remind running Gs without a P to queue; true when there was one */
 void gmp_reacquire(struct g *gp); /* sched.c: a G without a P gets one, or waits for it */
 
 /* --- cred.c --- */
@@ -440,6 +444,7 @@ void gmp_cred_fork_child(void);
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);
 int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
+char gmp_thread_state(int tid);	 /* sysmon: as in /proc/PID/stat: R, S, D ...; 0 when it cannot be told */
 
 /* --- mem.c --- */
 void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */

@@ -454,7 +454,7 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 	if (unlikely(gp->sigmask != mp->kmask))
 		gmp_set_kmask(mp, gp->sigmask);
 	if (unlikely(gp->altstack.sp != mp->altstack.sp)) {
-		/* SS_DISABLE where the G has none; EPERM cannot be: no handler's frame is below us on this M */
+		/* SS_DISABLE where the G has none; EPERM cannot be: nobody switches on that stack (may_go_direct) */
 		struct gmp_altstack ss = gp->altstack;
 
 		if (ss.sp == NULL)
@@ -493,11 +493,18 @@ static void switch_to_g0(struct g *gp)
 	arch_switch(&gp->ctx, &mp->g0.ctx);
 }
 
-/* On gp's stack: may it go to another G without g0? Now and then not, so that timers and the network are looked at. */
-static bool may_go_direct(struct m *mp, struct p *pp)
+/*
+ * On gp's stack: may it go to another G without g0? Now and then not, so that timers and the network are looked at. Nor
+ * when it may stand on its alternate signal stack: the kernel lets nobody change that from there, and the next G's
+ * handlers would run on it.
+ */
+static bool may_go_direct(struct g *gp, struct p *pp)
 {
+	struct m *mp = gp->m;
+
 	return pp != NULL && mp->lockedg == NULL && !sched.stress &&
 	       !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
+	       (likely(gp->altstack.sp == NULL) || arch_sp() - (uintptr_t)gp->altstack.sp >= gp->altstack.size) &&
 	       ++pp->fasttick % FAST_SWITCHES != 0;
 }
 
@@ -529,12 +536,11 @@ static void switch_direct(struct g *gp, struct g *next, bool inherit)
  */
 void gmp_block_switch(struct g *gp)
 {
-	struct m *mp = gp->m;
-	struct p *pp = mp->p;
+	struct p *pp = gp->m->p;
 	struct g *next;
 	bool inherit;
 
-	if (likely(may_go_direct(mp, pp)) && (next = gmp_runqget(pp, &inherit)) != NULL) {
+	if (likely(may_go_direct(gp, pp)) && (next = gmp_runqget(pp, &inherit)) != NULL) {
 		switch_direct(gp, next, inherit);
 		return;
 	}
@@ -546,7 +552,7 @@ void gmp_gosched(void)
 {
 	struct g *gp = getg(), *next = NULL;
 	struct p *pp = gp->m->p;
-	bool direct = may_go_direct(gp->m, pp);
+	bool direct = may_go_direct(gp, pp);
 
 	if (direct && gmp_runqempty(pp)) {
 		if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) /* nobody to yield to */
@@ -613,12 +619,13 @@ static bool fire_timers(struct m *mp, struct p *whose, int64_t *now)
 	gmp_timers_fire(whose, *now, &list);
 	if (list == NULL)
 		return false;
-	while (list != NULL) {
+	/* The first is next on this P, as in Go: a sleeper does not wait for the slices of all that compute. */
+	for (bool next = true; list != NULL; next = false) {
 		struct g *gp = list;
 
 		list = gp->schedlink;
 		atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
-		gmp_runqput(mp->p, gp, false);
+		gmp_runqput(mp->p, gp, next);
 	}
 	atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
 	gmp_wakep();
@@ -716,14 +723,6 @@ top:
 	*ret_inherit = false;
 	if (mp->sigslot != NULL)
 		gmp_host.route_slot(mp);
-	fire_timers(mp, pp, &now);
-
-	/* Once in 61 ticks look at the global queue first: two Gs that ready each other must not hide it. */
-	if (pp->schedtick % 61 == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
-		gp = globrunqget(pp, 1);
-		if (gp != NULL)
-			return gp;
-	}
 	if (atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
 		/* The slice that runnext would inherit is over: to the end of the queue with it. */
 		struct g *next = atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acquire);
@@ -731,6 +730,15 @@ top:
 		if (next != NULL)
 			gmp_runqput(pp, next, false);
 		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
+		atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed); /* a new slice */
+	}
+	fire_timers(mp, pp, &now);
+
+	/* Once in 61 ticks look at the global queue first: two Gs that ready each other must not hide it. */
+	if (pp->schedtick % 61 == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
+		gp = globrunqget(pp, 1);
+		if (gp != NULL)
+			return gp;
 	}
 	gp = gmp_runqget(pp, ret_inherit);
 	if (gp != NULL)
