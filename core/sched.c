@@ -438,6 +438,14 @@ void gmp_injectglist(struct g *list)
 
 /* --- switching --- */
 
+/* Owner of pp. What runs next does not inherit what is left of the slice, nor that nothing is left. */
+static void end_slice(struct p *pp)
+{
+	/* relaxed, single writer: sysmon only compares it with an older value */
+	atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed);
+	atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
+}
+
 static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 {
 	struct p *pp = mp->p;
@@ -446,11 +454,8 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 	gp->m = mp;
 	mp->curg = gp;
 	atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner */
-	if (!inherit) {
-		/* relaxed, single writer: sysmon only compares it with an older value */
-		atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed);
-		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
-	}
+	if (!inherit)
+		end_slice(pp);
 	if (unlikely(gp->sigmask != mp->kmask))
 		gmp_set_kmask(mp, gp->sigmask);
 	if (unlikely(gp->altstack.sp != mp->altstack.sp)) {
@@ -554,6 +559,9 @@ void gmp_gosched(void)
 	struct p *pp = gp->m->p;
 	bool direct = may_go_direct(gp, pp);
 
+	/* The G pays for the end of its slice itself: runnext need not go to the back as well (findrunnable). */
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+		end_slice(pp);
 	if (direct && gmp_runqempty(pp)) {
 		if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) /* nobody to yield to */
 			return;
@@ -619,8 +627,13 @@ static bool fire_timers(struct m *mp, struct p *whose, int64_t *now)
 	gmp_timers_fire(whose, *now, &list);
 	if (list == NULL)
 		return false;
-	/* The first is next on this P, as in Go: a sleeper does not wait for the slices of all that compute. */
-	for (bool next = true; list != NULL; next = false) {
+	/*
+	 * The first is next on this P: a sleeper does not wait for the slices of all that compute. But it does not
+	 * kick out another, as Go's would: that one has the rest of a slice to use up, and a pair that wakes each other
+	 * would get a new slice with every timer, before all of the global queue.
+	 */
+	for (bool next = atomic_load_explicit(&mp->p->runnext, memory_order_relaxed) == NULL; list != NULL;
+	     next = false) {
 		struct g *gp = list;
 
 		list = gp->schedlink;
@@ -715,7 +728,7 @@ static struct g *findrunnable(struct m *mp, bool *ret_inherit)
 	struct g *gp, *list;
 	struct p *pp;
 	int64_t now, poll_until, delay;
-	bool was_spinning, new_work;
+	bool was_spinning, new_work, fired;
 
 top:
 	pp = mp->p;
@@ -724,21 +737,25 @@ top:
 	if (mp->sigslot != NULL)
 		gmp_host.route_slot(mp);
 	if (atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-		/* The slice that runnext would inherit is over: to the end of the queue with it. */
+		/* The slice that runnext would inherit is over: to the back of all, where a preempted G goes. */
 		struct g *next = atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acquire);
 
-		if (next != NULL)
-			gmp_runqput(pp, next, false);
-		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
-		atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed); /* a new slice */
+		if (next != NULL) {
+			gmp_lock(&sched.lock);
+			gmp_globrunqput_locked(next);
+			gmp_unlock(&sched.lock);
+		}
+		end_slice(pp);
 	}
-	fire_timers(mp, pp, &now);
+	fired = fire_timers(mp, pp, &now);
 
 	/* Once in 61 ticks look at the global queue first: two Gs that ready each other must not hide it. */
 	if (pp->schedtick % 61 == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
 		gp = globrunqget(pp, 1);
-		if (gp != NULL)
+		if (gp != NULL && !fired)
 			return gp;
+		if (gp != NULL)
+			gmp_runqput(pp, gp, false); /* one whose time has come goes first */
 	}
 	gp = gmp_runqget(pp, ret_inherit);
 	if (gp != NULL)

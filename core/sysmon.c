@@ -157,12 +157,12 @@ static bool look(struct p *pp, int64_t now, bool over)
 	}
 }
 
-/* Take Ps back; how many. *ret_waits: a P is busy while others wait for it. */
-static int retake(int64_t now, bool *ret_waits)
+/* Take Ps back; how many. *ret_next: when the next slice ends that others wait for. */
+static int retake(int64_t now, int64_t *ret_next)
 {
 	int n = 0;
 
-	*ret_waits = false;
+	*ret_next = INT64_MAX;
 
 	for (int i = 0; i < sched.gomaxprocs; i++) {
 		struct p *pp = sched.allp[i];
@@ -183,7 +183,8 @@ static int retake(int64_t now, bool *ret_waits)
 				atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* a request, no order */
 			if (!work_waits(pp, now))
 				continue;
-			*ret_waits = true;
+			if (!over && pp->mon_schedwhen + sched.slice_ns < *ret_next)
+				*ret_next = pp->mon_schedwhen + sched.slice_ns;
 			if ((over || now - pp->mon_schedwhen >= LOOK_NS) && look(pp, now, over))
 				n++;
 		}
@@ -211,10 +212,24 @@ static int retake(int64_t now, bool *ret_waits)
 	return n;
 }
 
+/* How long to sleep: not past the end of a slice, and half a slice at most while work waits for a P. */
+static int64_t pause_ns(int64_t ns, int64_t slice_end)
+{
+	int64_t left;
+
+	if (slice_end == INT64_MAX)
+		return ns;
+	left = slice_end - gmp_nanotime();
+	if (left > sched.slice_ns / 2)
+		left = sched.slice_ns / 2;
+	if (left < FIRST_DELAY_US * 1000)
+		left = FIRST_DELAY_US * 1000;
+	return ns < left ? ns : left;
+}
+
 void *gmp_sysmon(void *arg)
 {
-	int64_t delay = 0, scavenged = 0, audited = 0, longest = MAX_DELAY_US;
-	bool waits = false;
+	int64_t delay = 0, scavenged = 0, audited = 0, slice_end = INT64_MAX;
 	int idle = 0;
 	bool auditing = false;
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
@@ -232,10 +247,9 @@ void *gmp_sysmon(void *arg)
 			delay = FIRST_DELAY_US; /* also after a sleep */
 		else if (idle > IDLE_ROUNDS)
 			delay *= 2;
-		longest = waits && sched.slice_ns / 2000 < MAX_DELAY_US ? sched.slice_ns / 2000 : MAX_DELAY_US;
-		if (delay > longest)
-			delay = longest;
-		sys_nanosleep(delay * 1000);
+		if (delay > MAX_DELAY_US)
+			delay = MAX_DELAY_US;
+		sys_nanosleep(pause_ns(delay * 1000, slice_end));
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
@@ -265,7 +279,7 @@ void *gmp_sysmon(void *arg)
 		next = gmp_timers_next(0);
 		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
 			gmp_wakep();
-		if ((retake(now, &waits) != 0) | gmp_notify_lost(now))
+		if ((retake(now, &slice_end) != 0) | gmp_notify_lost(now))
 			idle = 0;
 		else
 			idle++;
