@@ -22,6 +22,7 @@
 
 #define NSEC_PER_SEC INT64_C(1000000000)
 #define GMP_NO_DEADLINE INT64_MAX
+#define GMP_BUSY_NS INT64_C(500000) /* sysmon: CPU time that only a G that computes uses in a slice */
 
 /* A G's life. Only the party named may change the state. */
 enum gstatus {
@@ -194,6 +195,7 @@ struct p {
 
 	/* sysmon only */
 	int64_t mon_cpu;	     /* CPU time of its M when last looked at, 0 = not yet in this slice */
+	int64_t mon_cpu0, mon_since; /* and when first looked at in this slice, and when that was */
 	int64_t mon_look;	     /* when that was */
 	int64_t mon_still;	     /* since when the clock stands still */
 	int64_t mon_asked;	     /* when its G was last asked to yield */

@@ -116,13 +116,13 @@ void gmp_quiet_end(void)
 	atomic_fetch_sub(&quiet, 1);
 }
 
-/* It runs at this moment, or has done so since the last look and waits for a CPU. A sleeper would see EINTR. */
+/* It has computed since the last look, and runs at this moment or waits for a CPU. A sleeper would see EINTR. */
 static bool computes(struct m *mp)
 {
 	int64_t cpu = gmp_thread_cpu(mp->tid), was = mp->lost_cpu;
 
 	mp->lost_cpu = gmp_thread_cpu(mp->tid);
-	return mp->lost_cpu > cpu || (cpu != was && gmp_thread_state(mp->tid) == 'R');
+	return cpu - was >= GMP_BUSY_NS && (mp->lost_cpu > cpu || gmp_thread_state(mp->tid) == 'R');
 }
 
 /* sysmon: remind Gs that woke up, or ran on, without a P. */

@@ -102,6 +102,11 @@ char gmp_thread_state(int tid)
 /* Its slice is over: ask the G on pp to yield. One that could not for a whole further slice loses its P. */
 static bool ask(struct p *pp, struct m *mp, int64_t now)
 {
+	int64_t used = pp->mon_cpu - pp->mon_cpu0;
+
+	/* One that runs for a moment now and then would be asleep, and see EINTR, before the signal is there. */
+	if (used < GMP_BUSY_NS && (used < ASK_AGAIN_NS / 2 || used < (now - pp->mon_since) / 2))
+		return true;
 	if (sched.preempt_off || now - pp->mon_asked < ASK_AGAIN_NS)
 		return false;
 	/* notified: the last request has not even been seen, the M waits for a CPU */
@@ -130,6 +135,10 @@ static bool look(struct p *pp, int64_t now, bool over)
 	if (cpu < 0)
 		return false;
 	still = cpu == was;
+	if (was == 0) {
+		pp->mon_cpu0 = cpu;
+		pp->mon_since = now;
+	}
 	if (!still)
 		pp->mon_still = now;
 	pp->mon_cpu = gmp_thread_cpu(mp->tid);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * preload/mutex.c: take_slow, take_or_mark, wait_word, release, release_waited, with the wait queue of core/sema.c
- * (gmp_sema_claim, gmp_sema_grant). The word is FREE, HELD, WAITED or STARVING. Three threads take it: one once and again
- * at once, one that may give up by a deadline while it waits, one that may be starving whenever it finds it taken.
+ * (gmp_sema_claim, gmp_sema_grant). The word is FREE, HELD, WAITED or STARVING. Three threads take it: one once and
+ * again at once, one that may give up by a deadline while it waits, one that may be starving whenever it finds it
+ * taken.
  *
- * Properties: never two owners; nobody waits for ever (no invalid end state); at the end the word is FREE and the queue
- * empty.
+ * Properties: never two owners; nobody waits for ever (no invalid end state); at the end the word is FREE and the
+ * queue empty.
  *
  * RUN
  * BUG -DTAKE_AS_HELD      a woken waiter takes the word as HELD: the next one is never woken

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * core/netpoll.c: gmp_netpoll_begin, gmp_netpoll_wait, gmp_netpoll_done, handle_event and wake_locked, for exclusive
- * readers of one descriptor. The kernel's side: each arrival of data makes the (edge-triggered) event pending, which the
- * poller reads at any later time, two arrivals perhaps as one event.
+ * readers of one descriptor. The kernel's side: each arrival of data makes the (edge-triggered) event pending, which
+ * the poller reads at any later time, two arrivals perhaps as one event.
  *
  * Property: no reader waits while there is something to read (no invalid end state: as many items arrive as there are
  * readers, and one of them may give up by a deadline at any time).

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core/park.c: gmp_park_prepare, gmp_park_commit, gmp_wake, gmp_interrupt, and the switch of core/sched.c (ctx.running).
- * One G waits twice, with a new ticket each time. The object wakes the ticket that it finds in its queue, the timer and
- * an old waker use tickets that may be stale, a sender stores its request and interrupts.
+ * core/park.c: gmp_park_prepare, gmp_park_commit, gmp_wake, gmp_interrupt, and the switch of core/sched.c
+ * (ctx.running). One G waits twice, with a new ticket each time. The object wakes the ticket that it finds in its
+ * queue, the timer and an old waker use tickets that may be stale, a sender stores its request and interrupts.
  *
  * Properties: a wait ends exactly once, with the result of the one that won; a wake-up of the object that was not
  * consumed is not lost (gives == READY results); the G is never made runnable twice nor resumed before its registers
@@ -93,7 +93,7 @@ active proctype owner()
 			}
 		:: else
 		fi;
-		running = false; /* gmp_block_switch: registers saved, another stack; then an M takes it off the queue */
+		running = false; /* gmp_block_switch: registers saved, on another stack; then an M takes it off */
 		atomic { runnable > 0 && running; runnable-- }
 woken:
 		timer_ticket = 0; /* gmp_timer_del */

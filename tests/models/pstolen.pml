@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core/preempt.c: gmp_retake_unseen (sysmon) against gmp_enter, gmp_enter_stolen and gmp_leave (the G). The G's store to
- * inshim stays in its CPU's store buffer for as long as the CPU likes, past its read of pstolen: gmp_enter has only a
- * compiler barrier. membarrier() empties the buffer.
+ * core/preempt.c: gmp_retake_unseen (sysmon) against gmp_enter, gmp_enter_stolen and gmp_leave (the G). The G's store
+ * to inshim stays in its CPU's store buffer for as long as the CPU likes, past its read of pstolen: gmp_enter has only
+ * a compiler barrier. membarrier() empties the buffer.
  *
  * Properties: whenever the G acts as owner of the P, inside the shim, sysmon has not given the P to somebody else; a G
  * that lost its P takes another one before it acts; neither side waits for ever.

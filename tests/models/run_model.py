@@ -28,10 +28,10 @@ def check(model, defines, compiler):
         done = run(["spin"] + defines + ["-a", os.path.basename(model)], tmp)
         if done.returncode or not os.path.exists(os.path.join(tmp, "pan.c")):
             return None, done.stdout
-        done = run([compiler, "-O2", "-w", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=2048", "-o", "pan", "pan.c"], tmp)
+        done = run([compiler, "-O1", "-w", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=2048", "-o", "pan", "pan.c"], tmp)
         if done.returncode:
             return None, done.stdout
-        out = run(["./pan", "-m2000000", "-n"], tmp).stdout
+        out = run(["./pan", "-m100000", "-n"], tmp).stdout
         found = re.search(r"errors: (\d+)", out)
         if not found or "max search depth too small" in out or "out of memory" in out or "reached -DMEMLIM" in out:
             return None, out
