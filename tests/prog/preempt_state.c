@@ -2,7 +2,8 @@
 /*
  * What a thread has in its registers survives being stopped anywhere: AVX2 and AVX-512 registers and masks, the x87
  * stack, rounding modes of both units, the red zone below the stack pointer, and string instructions with the direction
- * flag set. Each thread holds values of its own and computes without a call; there are many more threads than processors.
+ * flag set. Each thread holds values of its own and computes without a call; there are many more threads than
+ * processors.
  */
 #include "prog.h"
 
