@@ -133,7 +133,8 @@ int main(void)
 	f = tmpfile();
 	CHECK(f);
 	t = begin();
-	cb = (struct aiocb){ .aio_fildes = fileno(f), .aio_buf = text, .aio_nbytes = sizeof(text), .aio_sigevent = sev };
+	cb = (struct aiocb){ .aio_fildes = fileno(f), .aio_buf = text, .aio_nbytes = sizeof(text),
+			     .aio_sigevent = sev };
 	CHECK_EQ(aio_write(&cb), 0);
 	finish(t, "aio");
 	CHECK_EQ(aio_return(&cb), sizeof(text));

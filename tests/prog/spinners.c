@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs that wait by spinning end, also with one processor: on a flag, on a flag with sched_yield, on a lock of their
- * own with and without pauses, on a pthread_spin_lock whose holder computes for longer than a time slice, on trylock.
+ * Programs that wait by spinning end, also with one processor: on a flag, on a flag with sched_yield, on a lock of
+ * their own with and without pauses, on a pthread_spin_lock whose holder computes for longer than a time slice, on
+ * trylock.
  */
 #include "prog.h"
 
