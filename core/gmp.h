@@ -196,10 +196,10 @@ struct p {
 	/* sysmon only */
 	int64_t mon_cpu;	     /* CPU time of its M when last looked at, 0 = not yet in this slice */
 	int64_t mon_cpu0, mon_since; /* and when first looked at in this slice, and when that was */
-	int64_t mon_look;	     /* when that was */
+	int64_t mon_probed;	     /* when /proc was last asked about its M */
 	int64_t mon_still;	     /* since when the clock stands still */
 	int64_t mon_asked;	     /* when its G was last asked to yield */
-	uint32_t mon_refused;	     /* how often in this slice it was asked before */
+	uint32_t mon_refused, mon_probes; /* how often in this slice it was asked to yield, and /proc about it */
 	uint32_t mon_schedtick, mon_syscalltick;
 	int64_t mon_schedwhen, mon_syscallwhen;
 };

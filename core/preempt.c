@@ -31,6 +31,8 @@
 
 #define LOST_NS INT64_C(1000000) /* between two looks at a G without a P */
 
+#define BLOCKABLE (SIG_ALL_BUT_NOTIFY & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP)))
+
 enum pstolen { STOLEN_NO, STOLEN_TRYING, STOLEN_TAKEN };
 
 static _Atomic(int) quiet; /* > 0: nobody sends SIG_NOTIFY */
@@ -164,9 +166,14 @@ static bool may_stop(struct g *gp, void *uc)
 	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc), here = (uintptr_t)__builtin_frame_address(0);
 	uintptr_t alt = (uintptr_t)gp->altstack.sp;
 
-	/* replay: between choosing its M's tid and sending itself a signal (preload/signal.c) */
+	/*
+	 * replay: between choosing its M's tid and sending itself a signal (preload/signal.c). kmask: the kernel has
+	 * set another mask than the books say, for a few instructions: a handler begins or ends, or a signal waits in
+	 * the M's slot for the hook's exit. The next G would run with that mask, and this one bring it to another M.
+	 */
 	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || here < (uintptr_t)gp->stack_lo + STOP_ROOM ||
-	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size)
+	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size ||
+	    ((arch_uc_sigmask(uc) ^ gp->m->kmask) & BLOCKABLE) != 0)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)

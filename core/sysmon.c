@@ -2,8 +2,8 @@
 /*
  * sysmon: the one thread without a P (Go's sysmon). It takes Ps back from long system calls, ends time slices, finds
  * Ms that sleep in the kernel past the hooks, polls the network when nobody has for 10 ms, starts Ms that could not be
- * started, and scavenges dead stacks. It runs every 20 us while it finds something, backs off to 10 ms (half a slice
- * while work waits for a P), and sleeps on a note while all Ps idle.
+ * started, and scavenges dead stacks. It runs every 20 us while it finds something, backs off to 10 ms or until a P
+ * that others wait for is to be looked at, and sleeps on a note while all Ps idle.
  *
  * What an M does is asked of its CPU clock first, at half a microsecond: two reads that differ, and it runs now. Equal
  * reads leave open whether it sleeps or waits for a CPU; /proc/self/task/<tid>/stat tells. A descriptor for that would
@@ -23,8 +23,10 @@
 #define IDLE_ROUNDS    50		 /* rounds without a catch before the delay doubles */
 #define SYSCALL_NS     INT64_C(10000000) /* a P in a system call without work for it is left this long */
 #define ASK_AGAIN_NS   INT64_C(100000)	 /* between two requests to the same G */
+#define FIRST_LOOK_NS  (sched.slice_ns / 4) /* from the begin of a slice, and between two looks at an M that runs */
 #define LOOK_NS	       INT64_C(1000000)	 /* between two looks at an M that may sleep */
 #define STILL_NS       INT64_C(5000000)	 /* no /proc: a clock that stands still this long is taken for sleep */
+#define MAX_PROBES     2		 /* LOOK_NS is doubled so often */
 #define PROBE_STACK    4096
 #define POLL_NS	       INT64_C(10000000) /* netpoll if the last one is older */
 #define LATE_NS	       INT64_C(1000000)	 /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
@@ -99,37 +101,36 @@ char gmp_thread_state(int tid)
 	return *(volatile char *)&probe.state;
 }
 
-/* Its slice is over: ask the G on pp to yield. One that could not for a whole further slice loses its P. */
+/* Its slice is over: ask the G on pp to yield. One that could not for a whole further slice loses its P: true. */
 static bool ask(struct p *pp, struct m *mp, int64_t now)
 {
 	int64_t used = pp->mon_cpu - pp->mon_cpu0;
 
 	/* One that runs for a moment now and then would be asleep, and see EINTR, before the signal is there. */
 	if (used < GMP_BUSY_NS && (used < ASK_AGAIN_NS / 2 || used < (now - pp->mon_since) / 2))
-		return true;
+		return false;
 	if (sched.preempt_off || now - pp->mon_asked < ASK_AGAIN_NS)
 		return false;
-	/* notified: the last request has not even been seen, the M waits for a CPU */
-	if (now - pp->mon_schedwhen >= 2 * sched.slice_ns && pp->mon_refused > 1 && mp->notified == 0 &&
-	    gmp_retake_unseen(pp))
+	if (now - pp->mon_schedwhen >= 2 * sched.slice_ns && pp->mon_refused > 1 && gmp_retake_unseen(pp))
 		return true;
 	pp->mon_asked = now;
 	pp->mon_refused++;
 	gmp_preemptone(pp);
-	return true;
+	return false;
 }
 
 /*
  * Work waits and pp is held by the same G since pp->mon_schedwhen. If its M computes and the slice is over, ask the G
- * to yield; if the M sleeps somewhere past the hooks, take the P. True: look again soon.
+ * to yield; if the M sleeps somewhere past the hooks, take the P. True: it was taken. *ret_next: when to look again.
  */
-static bool look(struct p *pp, int64_t now, bool over)
+static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 {
 	struct m *mp = pp->m;
 	int64_t cpu, was = pp->mon_cpu;
 	bool still;
 
-	if (mp == NULL || (!over && now - pp->mon_look < LOOK_NS))
+	*ret_next = now + (over ? ASK_AGAIN_NS : FIRST_LOOK_NS);
+	if (mp == NULL || mp->notified != 0) /* a request it has not even seen: it waits for a CPU */
 		return false;
 	cpu = gmp_thread_cpu(mp->tid);
 	if (cpu < 0)
@@ -142,15 +143,18 @@ static bool look(struct p *pp, int64_t now, bool over)
 	if (!still)
 		pp->mon_still = now;
 	pp->mon_cpu = gmp_thread_cpu(mp->tid);
-	if (pp->mon_cpu > cpu) {
-		pp->mon_look = now;
+	if (pp->mon_cpu > cpu)
 		return over && ask(pp, mp, now);
-	}
-	if (was == 0 || now - pp->mon_look < LOOK_NS)
-		return true;
-	pp->mon_look = now;
-	if (!still && !over)
-		return true; /* it did something in between: not yet worth a question */
+	/* It sleeps or waits for a CPU. The question costs something: less and less often. */
+	*ret_next = pp->mon_probed + (LOOK_NS << pp->mon_probes);
+	if (was == 0 || (!still && !over))
+		*ret_next = now + LOOK_NS; /* if it does nothing until then */
+	if (now < *ret_next)
+		return false;
+	pp->mon_probed = now;
+	if (pp->mon_probes < MAX_PROBES)
+		pp->mon_probes++;
+	*ret_next = now + (LOOK_NS << pp->mon_probes);
 	switch (gmp_thread_state(mp->tid)) {
 	case 'S':
 	case 'D':
@@ -166,9 +170,10 @@ static bool look(struct p *pp, int64_t now, bool over)
 	}
 }
 
-/* Take Ps back; how many. *ret_next: when the next slice ends that others wait for. */
+/* Take Ps back; how many. *ret_next: when to look again at one that others wait for. */
 static int retake(int64_t now, int64_t *ret_next)
 {
+	int64_t next;
 	int n = 0;
 
 	*ret_next = INT64_MAX;
@@ -184,7 +189,9 @@ static int retake(int64_t now, int64_t *ret_next)
 			pp->mon_schedtick = t;
 			pp->mon_schedwhen = now;
 			pp->mon_cpu = 0;
-			pp->mon_refused = 0;
+			pp->mon_refused = pp->mon_probes = 0;
+			if (st == P_RUNNING && now + FIRST_LOOK_NS < *ret_next && work_waits(pp, now))
+				*ret_next = now + FIRST_LOOK_NS;
 		} else if (st == P_RUNNING) {
 			bool over = now - pp->mon_schedwhen >= sched.slice_ns;
 
@@ -192,10 +199,13 @@ static int retake(int64_t now, int64_t *ret_next)
 				atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* a request, no order */
 			if (!work_waits(pp, now))
 				continue;
-			if (!over && pp->mon_schedwhen + sched.slice_ns < *ret_next)
-				*ret_next = pp->mon_schedwhen + sched.slice_ns;
-			if ((over || now - pp->mon_schedwhen >= LOOK_NS) && look(pp, now, over))
-				n++;
+			next = pp->mon_schedwhen + FIRST_LOOK_NS;
+			if (over || now >= next)
+				n += look(pp, now, over, &next);
+			if (!over && next > pp->mon_schedwhen + sched.slice_ns)
+				next = pp->mon_schedwhen + sched.slice_ns;
+			if (next < *ret_next)
+				*ret_next = next;
 		}
 		if (st != P_SYSCALL)
 			continue;
@@ -221,16 +231,14 @@ static int retake(int64_t now, int64_t *ret_next)
 	return n;
 }
 
-/* How long to sleep: not past the end of a slice, and half a slice at most while work waits for a P. */
-static int64_t pause_ns(int64_t ns, int64_t slice_end)
+/* How long to sleep: not past the time to look at a P that others wait for. */
+static int64_t pause_ns(int64_t ns, int64_t look_at)
 {
 	int64_t left;
 
-	if (slice_end == INT64_MAX)
+	if (look_at == INT64_MAX)
 		return ns;
-	left = slice_end - gmp_nanotime();
-	if (left > sched.slice_ns / 2)
-		left = sched.slice_ns / 2;
+	left = look_at - gmp_nanotime();
 	if (left < FIRST_DELAY_US * 1000)
 		left = FIRST_DELAY_US * 1000;
 	return ns < left ? ns : left;
@@ -238,7 +246,7 @@ static int64_t pause_ns(int64_t ns, int64_t slice_end)
 
 void *gmp_sysmon(void *arg)
 {
-	int64_t delay = 0, scavenged = 0, audited = 0, slice_end = INT64_MAX;
+	int64_t delay = 0, scavenged = 0, audited = 0, look_at = INT64_MAX;
 	int idle = 0;
 	bool auditing = false;
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
@@ -258,7 +266,7 @@ void *gmp_sysmon(void *arg)
 			delay *= 2;
 		if (delay > MAX_DELAY_US)
 			delay = MAX_DELAY_US;
-		sys_nanosleep(pause_ns(delay * 1000, slice_end));
+		sys_nanosleep(pause_ns(delay * 1000, look_at));
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
@@ -288,7 +296,7 @@ void *gmp_sysmon(void *arg)
 		next = gmp_timers_next(0);
 		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
 			gmp_wakep();
-		if ((retake(now, &slice_end) != 0) | gmp_notify_lost(now))
+		if ((retake(now, &look_at) != 0) | gmp_notify_lost(now))
 			idle = 0;
 		else
 			idle++;
