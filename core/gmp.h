@@ -200,6 +200,7 @@ struct p {
 	int64_t mon_still;	     /* since when the clock stands still */
 	int64_t mon_asked;	     /* when its G was last asked to yield */
 	uint32_t mon_refused, mon_probes; /* how often in this slice it was asked to yield, and /proc about it */
+	bool mon_slept;			  /* its M slept at the last look, but not since the one before */
 	uint32_t mon_schedtick, mon_syscalltick;
 	int64_t mon_schedwhen, mon_syscallwhen;
 };

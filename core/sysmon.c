@@ -143,8 +143,10 @@ static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 	if (!still)
 		pp->mon_still = now;
 	pp->mon_cpu = gmp_thread_cpu(mp->tid);
-	if (pp->mon_cpu > cpu)
+	if (pp->mon_cpu > cpu) {
+		pp->mon_slept = false;
 		return over && ask(pp, mp, now);
+	}
 	/* It sleeps or waits for a CPU. The question costs something: less and less often. */
 	*ret_next = pp->mon_probed + (LOOK_NS << pp->mon_probes);
 	if (was == 0 || (!still && !over))
@@ -158,8 +160,14 @@ static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 	switch (gmp_thread_state(mp->tid)) {
 	case 'S':
 	case 'D':
+		/* One that did something in between may just wait for a lock: it must be found asleep twice. */
+		if (!still && !pp->mon_slept) {
+			pp->mon_slept = true;
+			return false;
+		}
 		return gmp_retake_unseen(pp);
 	case 'R':
+		pp->mon_slept = false;
 		return over && ask(pp, mp, now);
 	case 0:
 		if (!still)
@@ -190,6 +198,7 @@ static int retake(int64_t now, int64_t *ret_next)
 			pp->mon_schedwhen = now;
 			pp->mon_cpu = 0;
 			pp->mon_refused = pp->mon_probes = 0;
+			pp->mon_slept = false;
 			if (st == P_RUNNING && now + FIRST_LOOK_NS < *ret_next && work_waits(pp, now))
 				*ret_next = now + FIRST_LOOK_NS;
 		} else if (st == P_RUNNING) {

@@ -67,6 +67,7 @@ static void *constructs(void *arg)
 
 /* --- handlers --- */
 
+static volatile int hogs;
 static __thread volatile int handled, on_alternate;
 static __thread char *alternate;
 #define ALT_SIZE 65536
@@ -78,8 +79,10 @@ static void handler(int)
 
 	on_alternate = &here >= alternate && &here < alternate + ALT_SIZE;
 	errno = 77;
-	spin_us(25000);
-	sched_yield();
+	if (hogs)
+		spin_us(25000);
+	for (int i = 0; i < 5; i++)
+		sched_yield();
 	CHECK_EQ(errno, 77);
 	errno = was;
 	handled = handled + 1;
@@ -95,9 +98,11 @@ static void *signals_itself(void *arg)
 	ss.ss_size = ALT_SIZE;
 	CHECK_EQ(sigaltstack(&ss, NULL), 0);
 	errno = 5;
-	for (int i = 0; i < 4; i++) {
+	handled = 0;
+	for (int i = 0; i < (hogs ? 4 : 40); i++) {
 		int sig = i % 2 ? SIGUSR1 : SIGUSR2;
 
+		sched_yield(); /* perhaps from another's handler */
 		CHECK_EQ(pthread_kill(pthread_self(), sig), 0);
 		CHECK_EQ(handled, i + 1);
 		CHECK_EQ(on_alternate, sig == SIGUSR2);
@@ -162,17 +167,19 @@ int main()
 	CHECK_EQ(sigaction(SIGUSR1, &act, NULL), 0);
 	act.sa_flags = SA_ONSTACK;
 	CHECK_EQ(sigaction(SIGUSR2, &act, NULL), 0);
-	ts.clear();
-	ts.push_back(prog_start(computes, NULL));
-	ts.push_back(prog_start(computes, NULL));
-	for (int i = 0; i < 4; i++)
-		ts.push_back(prog_start(signals_itself, NULL));
-	signals_itself(NULL);
-	for (size_t i = 2; i < ts.size(); i++)
-		prog_join(ts[i]);
-	stop = 1;
-	prog_join(ts[0]);
-	prog_join(ts[1]);
+	for (hogs = 0; hogs < 2; hogs++) {
+		ts.clear();
+		for (int i = 0; i < 2 * hogs; i++)
+			ts.push_back(prog_start(computes, NULL));
+		for (int i = 0; i < 4; i++)
+			ts.push_back(prog_start(signals_itself, NULL));
+		signals_itself(NULL);
+		for (size_t i = (size_t)(2 * hogs); i < ts.size(); i++)
+			prog_join(ts[i]);
+		stop = 1;
+		for (int i = 0; i < 2 * hogs; i++)
+			prog_join(ts[(size_t)i]);
+	}
 	puts("handlers ok");
 
 	for (int round = 0; round < 20; round++) {
