@@ -22,6 +22,7 @@
 
 #define NSEC_PER_SEC INT64_C(1000000000)
 #define GMP_NO_DEADLINE INT64_MAX
+#define GMP_BUSY_NS INT64_C(500000) /* sysmon: CPU time that only a G that computes uses in a slice */
 
 /* A G's life. Only the party named may change the state. */
 enum gstatus {
@@ -80,6 +81,7 @@ struct timer {
 	uint64_t ticket; /* what gmp_wake() gets when it fires */
 	struct p *_Atomic pp; /* whose heap, NULL when in none; written under that P's timers_lock */
 	uint32_t index;	 /* in that heap */
+	uint32_t seq;	 /* order of creation among equal deadlines of one heap */
 };
 
 enum gkind {
@@ -189,12 +191,17 @@ struct p {
 	struct lock timers_lock __attribute__((aligned(64)));
 	struct g **timers; /* heap of Gs by g->timer.when */
 	uint32_t ntimers, timers_cap;
+	uint32_t timer_seq; /* of the last timer added */
 	_Atomic(int64_t) timer0_when; /* 0 = none; read without the lock */
 
 	/* sysmon only */
 	int64_t mon_cpu;	     /* CPU time of its M when last looked at, 0 = not yet in this slice */
-	int64_t mon_cpuwhen; /* last request to yield */
-	int64_t mon_cpustill; /* since when the clock stands still */
+	int64_t mon_cpu0, mon_since; /* and when first looked at in this slice, and when that was */
+	int64_t mon_probed;	     /* when /proc was last asked about its M */
+	int64_t mon_still;	     /* since when the clock stands still */
+	int64_t mon_asked;	     /* when its G was last asked to yield */
+	uint32_t mon_refused, mon_probes; /* how often in this slice it was asked to yield, and /proc about it */
+	bool mon_slept;			  /* its M slept at the last look, but not since the one before */
 	uint32_t mon_schedtick, mon_syscalltick;
 	int64_t mon_schedwhen, mon_syscallwhen;
 };
@@ -223,7 +230,7 @@ struct m {
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
-	int64_t lost_cpu;    /* sysmon: CPU time when its P was taken unseen */
+	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
 };
 
@@ -425,12 +432,12 @@ struct g *gmp_g_of_tcb(const void *tcb);
 /* --- preempt.c --- */
 void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent */
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
-bool gmp_retake_blocked(struct p *pp); /* sysmon: pp's M sleeps in the kernel unseen: take pp from it */
+bool gmp_retake_unseen(struct p *pp); /* sysmon: pp's M sleeps past the hooks, or will not stop: take pp from it */
 void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
 void gmp_quiet_begin(void); /* around exec */
 void gmp_quiet_end(void);
 void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */
-void gmp_notify_lost(void);   /* sysmon: remind running Gs without a P to queue */
+bool gmp_notify_lost(int64_t now); /* sysmon: remind running Gs without a P to queue; true when there was one */
 void gmp_reacquire(struct g *gp); /* sched.c: a G without a P gets one, or waits for it */
 
 /* --- cred.c --- */
@@ -443,6 +450,7 @@ void gmp_cred_fork_child(void);
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);
 int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
+char gmp_thread_state(int tid);	 /* sysmon: as in /proc/PID/stat: R, S, D ...; 0 when it cannot be told */
 
 /* --- mem.c --- */
 void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */

@@ -5,7 +5,7 @@
  */
 #include "core/lock.h"
 
-#include "core/sys.h"
+#include "core/gmp.h"
 
 #define ACTIVE_SPIN 4	  /* Go: active_spin, rounds of ... */
 #define ACTIVE_SPIN_CNT 30 /* ... pauses */
@@ -43,10 +43,13 @@ void gmp_notewakeup(struct note *n)
 
 int gmp_notesleep(struct note *n, int64_t rel_ns)
 {
+	int64_t end = rel_ns >= 0 ? gmp_nanotime() + rel_ns : 0;
+
 	while (atomic_load_explicit(&n->key, memory_order_acquire) == 0) {
 		sys_futex_wait(&n->key, 0, rel_ns);
-		if (rel_ns >= 0)
-			break;
+		/* It may also have ended by a signal: go on with what is left. */
+		if (rel_ns >= 0 && (rel_ns = end - gmp_nanotime()) <= 0)
+			return atomic_load_explicit(&n->key, memory_order_acquire) != 0;
 	}
-	return atomic_load_explicit(&n->key, memory_order_acquire) != 0;
+	return 1;
 }

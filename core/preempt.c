@@ -1,31 +1,37 @@
 // SPDX-License-Identifier: MIT
 /*
- * Stopping a G that runs too long, and taking the P of an M that sleeps in the kernel where no hook sees it.
+ * Stopping a G that runs too long, and taking the P of an M that sleeps in the kernel where no hook sees it or whose G
+ * cannot be stopped.
  *
  * Preemption: sysmon sends SIG_NOTIFY to the M. Its handler runs on the G's own stack, the kernel's frame below it
  * holds every register, and the G is queued and switched away from right there; it is resumed, perhaps on another M,
  * by returning from the handler. Not now, if the G is in a critical section of the shim (inshim): it yields at
  * the section's end. Nor on a stack that is not its own, or in code that holds locks others cannot wait for cleanly
- * (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again. No libc function, no lock, no
- *unwinding in the handler.
+ * (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again every 100 us; after two slices
+ * it takes the P as if the M slept, and the G runs on without one. No libc function, no lock, no unwinding in the
+ * handler.
  *
- * Unseen blocking: an M that holds a P and sleeps past the hooks. Only one of sysmon and the M may end up with the P:
+ * Taking a P: from an M that holds it and sleeps past the hooks, or runs program code. Only one of sysmon and the M may
+ * end up with the P:
  *
  *	sysmon			M, waking up
  *	pstolen = TRYING	inshim++		 (gmp_enter)
  *	membarrier		compiler barrier
- *	read inshim, clock	read pstolen
+ *	read inshim		read pstolen
  *
  * If sysmon reads inshim == 0 the M reads TRYING or TAKEN, and waits for the verdict. The flag is in the TLS of the G,
- * where gmp_enter finds it with one load. Whether the M really sleeps or only waits for a CPU does not matter for this;
- * sysmon asks the CPU clock alone, since a look into /proc would take a descriptor number from the program. An M whose
- *P was TAKEN queues its G at its next entry into the shim; one that does not come by is reminded with SIG_NOTIFY
- *(gmp_notify_lost).
+ * where gmp_enter finds it with one load. What the M really does, sleep, wait for a CPU (sysmon.c) or run, does not
+ * matter for this. An M whose P was TAKEN queues its G at its next entry into the shim; one that does not come by is
+ * reminded with SIG_NOTIFY (gmp_notify_lost).
  */
 #include <linux/membarrier.h>
 #include <signal.h>
 
 #include "core/gmp.h"
+
+#define LOST_NS INT64_C(1000000) /* between two looks at a G without a P */
+
+#define BLOCKABLE (SIG_ALL_BUT_NOTIFY & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP)))
 
 enum pstolen { STOLEN_NO, STOLEN_TRYING, STOLEN_TAKEN };
 
@@ -33,7 +39,7 @@ static _Atomic(int) quiet; /* > 0: nobody sends SIG_NOTIFY */
 static _Atomic(int) nlost; /* Gs that run without a P */
 
 /* sysmon. True when pp was taken and handed on. */
-bool gmp_retake_blocked(struct p *pp)
+bool gmp_retake_unseen(struct p *pp)
 {
 	struct m *mp = pp->m;
 	struct g *gp = mp != NULL ? mp->curg : NULL;
@@ -53,6 +59,7 @@ bool gmp_retake_blocked(struct p *pp)
 	}
 	atomic_fetch_add(&nlost, 1);
 	mp->lost_cpu = pp->mon_cpu;
+	mp->lost_asked = 0;
 	pp->m = NULL;
 	atomic_store(&pp->status, P_IDLE);
 	pp->mon_cpu = 0;
@@ -68,8 +75,11 @@ void gmp_enter_stolen(void)
 	struct g *gp = getg();
 	uint32_t v;
 
-	while ((v = atomic_load(&gmp_tls.pstolen)) == STOLEN_TRYING)
+	for (int i = 0; (v = atomic_load(&gmp_tls.pstolen)) == STOLEN_TRYING; i++) {
 		arch_pause();
+		if (i > 200)
+			sys_yield(); /* sysmon lost its CPU in the middle */
+	}
 	if (v != STOLEN_TAKEN)
 		return;
 	atomic_store(&gmp_tls.pstolen, STOLEN_NO);
@@ -108,22 +118,36 @@ void gmp_quiet_end(void)
 	atomic_fetch_sub(&quiet, 1);
 }
 
-/* sysmon: Gs that woke up without a P and compute on. Only those whose clock moved: a sleeper would see EINTR. */
-void gmp_notify_lost(void)
+/* It has computed since the last look, and runs at this moment or waits for a CPU. A sleeper would see EINTR. */
+static bool computes(struct m *mp)
 {
+	int64_t cpu = gmp_thread_cpu(mp->tid), was = mp->lost_cpu;
+
+	mp->lost_cpu = gmp_thread_cpu(mp->tid);
+	return cpu - was >= GMP_BUSY_NS && (mp->lost_cpu > cpu || gmp_thread_state(mp->tid) == 'R');
+}
+
+/* sysmon: remind Gs that woke up, or ran on, without a P. */
+bool gmp_notify_lost(int64_t now)
+{
+	bool any = false;
+
 	if (atomic_load_explicit(&nlost, memory_order_relaxed) == 0)
-		return;
+		return false;
 	for (struct m *mp = atomic_load_explicit(&sched.allm, memory_order_acquire); mp != NULL; mp = mp->alllink) {
 		struct g *gp = mp->curg;
 
 		if (gp != NULL && gp->tls != NULL && gp->tls->pstolen == STOLEN_TAKEN) {
-			int64_t cpu = gmp_thread_cpu(mp->tid);
-
-			if (cpu > mp->lost_cpu)
-				gmp_notify(mp);
-			mp->lost_cpu = cpu;
+			if (now - mp->lost_asked < LOST_NS)
+				continue;
+			mp->lost_asked = now;
+			if (!computes(mp))
+				continue;
+			gmp_notify(mp);
+			any = true;
 		}
 	}
+	return any;
 }
 
 void gmp_preemptone(struct p *pp)
@@ -142,9 +166,14 @@ static bool may_stop(struct g *gp, void *uc)
 	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc), here = (uintptr_t)__builtin_frame_address(0);
 	uintptr_t alt = (uintptr_t)gp->altstack.sp;
 
-	/* replay: between choosing its M's tid and sending itself a signal (preload/signal.c) */
+	/*
+	 * replay: between choosing its M's tid and sending itself a signal (preload/signal.c). kmask: the kernel has
+	 * set another mask than the books say, for a few instructions: a handler begins or ends, or a signal waits in
+	 * the M's slot for the hook's exit. The next G would run with that mask, and this one bring it to another M.
+	 */
 	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || here < (uintptr_t)gp->stack_lo + STOP_ROOM ||
-	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size)
+	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size ||
+	    ((arch_uc_sigmask(uc) ^ gp->m->kmask) & BLOCKABLE) != 0)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)

@@ -444,6 +444,14 @@ void gmp_injectglist(struct g *list)
 
 /* --- switching --- */
 
+/* Owner of pp. What runs next does not inherit what is left of the slice, nor that nothing is left. */
+static void end_slice(struct p *pp)
+{
+	/* relaxed, single writer: sysmon only compares it with an older value */
+	atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed);
+	atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
+}
+
 static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 {
 	struct p *pp = mp->p;
@@ -452,15 +460,12 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 	gp->m = mp;
 	mp->curg = gp;
 	atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner */
-	if (!inherit) {
-		/* relaxed, single writer: sysmon only compares it with an older value */
-		atomic_store_explicit(&pp->schedtick, pp->schedtick + 1, memory_order_relaxed);
-		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
-	}
+	if (!inherit)
+		end_slice(pp);
 	if (unlikely(gp->sigmask != mp->kmask))
 		gmp_set_kmask(mp, gp->sigmask);
 	if (unlikely(gp->altstack.sp != mp->altstack.sp)) {
-		/* SS_DISABLE where the G has none; EPERM cannot be: no handler's frame is below us on this M */
+		/* SS_DISABLE where the G has none; EPERM cannot be: nobody switches on that stack (may_go_direct) */
 		struct gmp_altstack ss = gp->altstack;
 
 		if (ss.sp == NULL)
@@ -499,11 +504,18 @@ static void switch_to_g0(struct g *gp)
 	arch_switch(&gp->ctx, &mp->g0.ctx);
 }
 
-/* On gp's stack: may it go to another G without g0? Now and then not, so that timers and the network are looked at. */
-static bool may_go_direct(struct m *mp, struct p *pp)
+/*
+ * On gp's stack: may it go to another G without g0? Now and then not, so that timers and the network are looked at. Nor
+ * when it may stand on its alternate signal stack: the kernel lets nobody change that from there, and the next G's
+ * handlers would run on it.
+ */
+static bool may_go_direct(struct g *gp, struct p *pp)
 {
+	struct m *mp = gp->m;
+
 	return pp != NULL && mp->lockedg == NULL && !sched.stress &&
 	       !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
+	       (likely(gp->altstack.sp == NULL) || arch_sp() - (uintptr_t)gp->altstack.sp >= gp->altstack.size) &&
 	       ++pp->fasttick % FAST_SWITCHES != 0;
 }
 
@@ -535,12 +547,11 @@ static void switch_direct(struct g *gp, struct g *next, bool inherit)
  */
 void gmp_block_switch(struct g *gp)
 {
-	struct m *mp = gp->m;
-	struct p *pp = mp->p;
+	struct p *pp = gp->m->p;
 	struct g *next;
 	bool inherit;
 
-	if (likely(may_go_direct(mp, pp)) && (next = gmp_runqget(pp, &inherit)) != NULL) {
+	if (likely(may_go_direct(gp, pp)) && (next = gmp_runqget(pp, &inherit)) != NULL) {
 		switch_direct(gp, next, inherit);
 		return;
 	}
@@ -552,8 +563,11 @@ void gmp_gosched(void)
 {
 	struct g *gp = getg(), *next = NULL;
 	struct p *pp = gp->m->p;
-	bool direct = may_go_direct(gp->m, pp);
+	bool direct = may_go_direct(gp, pp);
 
+	/* The G pays for the end of its slice itself: runnext need not go to the back as well (findrunnable). */
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+		end_slice(pp);
 	if (direct && gmp_runqempty(pp)) {
 		if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) /* nobody to yield to */
 			return;
@@ -619,12 +633,18 @@ static bool fire_timers(struct m *mp, struct p *whose, int64_t *now)
 	gmp_timers_fire(whose, *now, &list);
 	if (list == NULL)
 		return false;
-	while (list != NULL) {
+	/*
+	 * The first is next on this P: a sleeper does not wait for the slices of all that compute. But it does not
+	 * kick out another, as Go's would: that one has the rest of a slice to use up, and a pair that wakes each other
+	 * would get a new slice with every timer, before all of the global queue.
+	 */
+	for (bool next = atomic_load_explicit(&mp->p->runnext, memory_order_relaxed) == NULL; list != NULL;
+	     next = false) {
 		struct g *gp = list;
 
 		list = gp->schedlink;
 		atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
-		gmp_runqput(mp->p, gp, false);
+		gmp_runqput(mp->p, gp, next);
 	}
 	atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
 	gmp_wakep();
@@ -714,7 +734,7 @@ static struct g *findrunnable(struct m *mp, bool *ret_inherit)
 	struct g *gp, *list;
 	struct p *pp;
 	int64_t now, poll_until, delay;
-	bool was_spinning, new_work;
+	bool was_spinning, new_work, fired;
 
 top:
 	pp = mp->p;
@@ -722,21 +742,26 @@ top:
 	*ret_inherit = false;
 	if (mp->sigslot != NULL)
 		gmp_host.route_slot(mp);
-	fire_timers(mp, pp, &now);
+	if (atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+		/* The slice that runnext would inherit is over: to the back of all, where a preempted G goes. */
+		struct g *next = atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acquire);
+
+		if (next != NULL) {
+			gmp_lock(&sched.lock);
+			gmp_globrunqput_locked(next);
+			gmp_unlock(&sched.lock);
+		}
+		end_slice(pp);
+	}
+	fired = fire_timers(mp, pp, &now);
 
 	/* Once in 61 ticks look at the global queue first: two Gs that ready each other must not hide it. */
 	if (pp->schedtick % 61 == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
 		gp = globrunqget(pp, 1);
-		if (gp != NULL)
+		if (gp != NULL && !fired)
 			return gp;
-	}
-	if (atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-		/* The slice that runnext would inherit is over: to the end of the queue with it. */
-		struct g *next = atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acquire);
-
-		if (next != NULL)
-			gmp_runqput(pp, next, false);
-		atomic_store_explicit(&pp->preempt, 0, memory_order_relaxed);
+		if (gp != NULL)
+			gmp_runqput(pp, gp, false); /* one whose time has come goes first */
 	}
 	gp = gmp_runqget(pp, ret_inherit);
 	if (gp != NULL)

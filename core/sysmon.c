@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
- * sysmon: the one thread without a P (Go's sysmon). It takes Ps back from long system calls, ends time slices,
- * polls the network when nobody has for 10 ms, starts Ms that could not be started, and scavenges dead stacks.
- * It runs every 20 us while it finds something, backs off to 10 ms, and sleeps on a note while all Ps idle.
+ * sysmon: the one thread without a P (Go's sysmon). It takes Ps back from long system calls, ends time slices, finds
+ * Ms that sleep in the kernel past the hooks, polls the network when nobody has for 10 ms, starts Ms that could not be
+ * started, and scavenges dead stacks. It runs every 20 us while it finds something, backs off to 10 ms or until a P
+ * that others wait for is to be looked at, and sleeps on a note while all Ps idle.
+ *
+ * What an M does is asked of its CPU clock first, at half a microsecond: two reads that differ, and it runs now. Equal
+ * reads leave open whether it sleeps or waits for a CPU; /proc/self/task/<tid>/stat tells. A descriptor for that would
+ * take a number that the program may be about to get, and there may be thousands of Ms. So the question is put by a
+ * kernel thread with a descriptor table of its own, which lives for the one answer (some 50 us, and rare).
  */
 #include <signal.h>
+#include <fcntl.h>
+#include <linux/sched.h>
 #include <sys/prctl.h>
 
 #include "core/gmp.h"
@@ -15,7 +23,11 @@
 #define IDLE_ROUNDS    50		 /* rounds without a catch before the delay doubles */
 #define SYSCALL_NS     INT64_C(10000000) /* a P in a system call without work for it is left this long */
 #define ASK_AGAIN_NS   INT64_C(100000)	 /* between two requests to the same G */
-#define STILL_NS       INT64_C(5000000)	 /* a CPU clock that stands still this long: not just waiting for a CPU */
+#define FIRST_LOOK_NS  (sched.slice_ns / 4) /* from the begin of a slice, and between two looks at an M that runs */
+#define LOOK_NS	       INT64_C(1000000)	 /* between two looks at an M that may sleep */
+#define STILL_NS       INT64_C(5000000)	 /* no /proc: a clock that stands still this long is taken for sleep */
+#define MAX_PROBES     2		 /* LOOK_NS is doubled so often */
+#define PROBE_STACK    4096
 #define POLL_NS	       INT64_C(10000000) /* netpoll if the last one is older */
 #define LATE_NS	       INT64_C(1000000)	 /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
 #define SIGNALS_NS     INT64_C(10000000) /* between two looks for signals that no running G admits */
@@ -41,40 +53,139 @@ int64_t gmp_thread_cpu(int tid)
 	return sys2(__NR_clock_gettime, clock, ts) == 0 ? ts[0] * NSEC_PER_SEC + ts[1] : -1;
 }
 
+static struct {
+	_Alignas(16) char stack[PROBE_STACK];
+	int tid;
+	char state;
+} probe;
+
+/* The kernel thread of gmp_thread_state. No TLS, no lock. */
+static void probe_main(void *arg)
+{
+	static const char head[] = "/proc/self/task/", tail[] = "/stat";
+	char path[sizeof(head) + sizeof(tail) + 12], buf[128], digits[12];
+	int n = 0, len = 0, fd, tid = probe.tid;
+	long got;
+
+	(void)arg;
+	/* From here on a table of its own, an empty one; before linux 5.9: no answer. */
+	if (sys3(__NR_close_range, 0, UINT32_MAX, 1u << 1 /* CLOSE_RANGE_UNSHARE */) == 0) {
+		for (; tid > 0; tid /= 10)
+			digits[n++] = (char)('0' + tid % 10);
+		for (const char *s = head; *s != '\0'; s++)
+			path[len++] = *s;
+		while (n > 0)
+			path[len++] = digits[--n];
+		for (unsigned i = 0; i < sizeof(tail); i++)
+			path[len++] = tail[i];
+		fd = (int)sys4(__NR_openat, AT_FDCWD, path, O_RDONLY, 0);
+		got = fd >= 0 ? sys3(__NR_read, fd, buf, sizeof(buf)) : 0;
+		/* "tid (name) S ...": the name, of at most 15 bytes, may hold anything but ends with the last ')' */
+		while (got > 3 && buf[got - 1] != ')')
+			got--;
+		if (got > 3)
+			probe.state = buf[got + 1];
+	}
+	sys1(__NR_exit, 0);
+}
+
+char gmp_thread_state(int tid)
+{
+	/* VFORK: the caller goes on when the thread has ended. */
+	static const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND |
+					   CLONE_THREAD | CLONE_VFORK;
+
+	probe.tid = tid;
+	probe.state = 0;
+	if (arch_clone(flags, probe.stack + PROBE_STACK, 0, NULL, probe_main, NULL) < 0)
+		return 0;
+	return *(volatile char *)&probe.state;
+}
+
+/* Its slice is over: ask the G on pp to yield. One that could not for a whole further slice loses its P: true. */
+static bool ask(struct p *pp, struct m *mp, int64_t now)
+{
+	int64_t used = pp->mon_cpu - pp->mon_cpu0;
+
+	/* One that runs for a moment now and then would be asleep, and see EINTR, before the signal is there. */
+	if (used < GMP_BUSY_NS && (used < ASK_AGAIN_NS / 2 || used < (now - pp->mon_since) / 2))
+		return false;
+	if (sched.preempt_off || now - pp->mon_asked < ASK_AGAIN_NS)
+		return false;
+	if (now - pp->mon_schedwhen >= 2 * sched.slice_ns && pp->mon_refused > 1 && gmp_retake_unseen(pp))
+		return true;
+	pp->mon_asked = now;
+	pp->mon_refused++;
+	gmp_preemptone(pp);
+	return false;
+}
+
 /*
- * The G on pp has had its slice and others wait. If its M burns CPU, ask it to yield; if the M's CPU clock stands
- * still, it sleeps somewhere past the hooks: take the P. True when something was done.
+ * Work waits and pp is held by the same G since pp->mon_schedwhen. If its M computes and the slice is over, ask the G
+ * to yield; if the M sleeps somewhere past the hooks, take the P. True: it was taken. *ret_next: when to look again.
  */
-static bool slice_over(struct p *pp, int64_t now)
+static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 {
 	struct m *mp = pp->m;
-	int64_t cpu;
+	int64_t cpu, was = pp->mon_cpu;
+	bool still;
 
-	if (mp == NULL)
+	*ret_next = now + (over ? ASK_AGAIN_NS : FIRST_LOOK_NS);
+	if (mp == NULL || mp->notified != 0) /* a request it has not even seen: it waits for a CPU */
 		return false;
 	cpu = gmp_thread_cpu(mp->tid);
 	if (cpu < 0)
 		return false;
-	if (pp->mon_cpu == 0 || cpu != pp->mon_cpu) {
-		bool ask = pp->mon_cpu != 0 && now - pp->mon_cpuwhen >= ASK_AGAIN_NS && !sched.preempt_off;
-
-		if (pp->mon_cpu == 0 || ask)
-			pp->mon_cpuwhen = now;
-		pp->mon_cpu = cpu;
-		pp->mon_cpustill = now;
-		if (ask)
-			gmp_preemptone(pp);
-		return true;
+	still = cpu == was;
+	if (was == 0) {
+		pp->mon_cpu0 = cpu;
+		pp->mon_since = now;
 	}
-	if (now - pp->mon_cpustill < STILL_NS)
-		return true;
-	return gmp_retake_blocked(pp);
+	if (!still)
+		pp->mon_still = now;
+	pp->mon_cpu = gmp_thread_cpu(mp->tid);
+	if (pp->mon_cpu > cpu) {
+		pp->mon_slept = false;
+		return over && ask(pp, mp, now);
+	}
+	/* It sleeps or waits for a CPU. The question costs something: less and less often. */
+	*ret_next = pp->mon_probed + (LOOK_NS << pp->mon_probes);
+	if (was == 0 || (!still && !over))
+		*ret_next = now + LOOK_NS; /* if it does nothing until then */
+	if (now < *ret_next)
+		return false;
+	pp->mon_probed = now;
+	if (pp->mon_probes < MAX_PROBES)
+		pp->mon_probes++;
+	*ret_next = now + (LOOK_NS << pp->mon_probes);
+	switch (gmp_thread_state(mp->tid)) {
+	case 'S':
+	case 'D':
+		/* One that did something in between may just wait for a lock: it must be found asleep twice. */
+		if (!still && !pp->mon_slept) {
+			pp->mon_slept = true;
+			return false;
+		}
+		return gmp_retake_unseen(pp);
+	case 'R':
+		pp->mon_slept = false;
+		return over && ask(pp, mp, now);
+	case 0:
+		if (!still)
+			return over && ask(pp, mp, now);
+		return now - pp->mon_still >= STILL_NS && gmp_retake_unseen(pp);
+	default:
+		return false; /* stopped, traced */
+	}
 }
 
-/* Take Ps back; how many. */
-static int retake(int64_t now)
+/* Take Ps back; how many. *ret_next: when to look again at one that others wait for. */
+static int retake(int64_t now, int64_t *ret_next)
 {
+	int64_t next;
 	int n = 0;
+
+	*ret_next = INT64_MAX;
 
 	for (int i = 0; i < sched.gomaxprocs; i++) {
 		struct p *pp = sched.allp[i];
@@ -87,10 +198,24 @@ static int retake(int64_t now)
 			pp->mon_schedtick = t;
 			pp->mon_schedwhen = now;
 			pp->mon_cpu = 0;
-		} else if (now - pp->mon_schedwhen >= sched.slice_ns && st == P_RUNNING) {
-			atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* a request, no order */
-			if (work_waits(pp, now) && slice_over(pp, now))
-				n++;
+			pp->mon_refused = pp->mon_probes = 0;
+			pp->mon_slept = false;
+			if (st == P_RUNNING && now + FIRST_LOOK_NS < *ret_next && work_waits(pp, now))
+				*ret_next = now + FIRST_LOOK_NS;
+		} else if (st == P_RUNNING) {
+			bool over = now - pp->mon_schedwhen >= sched.slice_ns;
+
+			if (over)
+				atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* a request, no order */
+			if (!work_waits(pp, now))
+				continue;
+			next = pp->mon_schedwhen + FIRST_LOOK_NS;
+			if (over || now >= next)
+				n += look(pp, now, over, &next);
+			if (!over && next > pp->mon_schedwhen + sched.slice_ns)
+				next = pp->mon_schedwhen + sched.slice_ns;
+			if (next < *ret_next)
+				*ret_next = next;
 		}
 		if (st != P_SYSCALL)
 			continue;
@@ -116,9 +241,22 @@ static int retake(int64_t now)
 	return n;
 }
 
+/* How long to sleep: not past the time to look at a P that others wait for. */
+static int64_t pause_ns(int64_t ns, int64_t look_at)
+{
+	int64_t left;
+
+	if (look_at == INT64_MAX)
+		return ns;
+	left = look_at - gmp_nanotime();
+	if (left < FIRST_DELAY_US * 1000)
+		left = FIRST_DELAY_US * 1000;
+	return ns < left ? ns : left;
+}
+
 void *gmp_sysmon(void *arg)
 {
-	int64_t delay = 0, signals_taken = 0, scavenged = 0, audited = 0;
+	int64_t delay = 0, signals_taken = 0, scavenged = 0, audited = 0, look_at = INT64_MAX;
 	int idle = 0;
 	bool auditing = false;
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
@@ -138,7 +276,7 @@ void *gmp_sysmon(void *arg)
 			delay *= 2;
 		if (delay > MAX_DELAY_US)
 			delay = MAX_DELAY_US;
-		sys_nanosleep(delay * 1000);
+		sys_nanosleep(pause_ns(delay * 1000, look_at));
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
@@ -168,11 +306,10 @@ void *gmp_sysmon(void *arg)
 		next = gmp_timers_next(0);
 		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
 			gmp_wakep();
-		if (retake(now) != 0)
+		if ((retake(now, &look_at) != 0) | gmp_notify_lost(now))
 			idle = 0;
 		else
 			idle++;
-		gmp_notify_lost();
 		if (now - signals_taken >= SIGNALS_NS && gmp_host.take_signals != NULL) {
 			signals_taken = now;
 			gmp_host.take_signals();

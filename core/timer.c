@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 /*
- * Deadlines. Each P has a 4-ary heap of Gs ordered by timer.when (Go's per-P timers). A G adds and removes
+ * Deadlines. Each P has a 4-ary heap of Gs ordered by timer.when, then by age (Go's per-P timers). A G adds and removes
  * its own timer; whoever fires it (the P's M in schedule, or a stealing M) holds timers_lock. A fired timer
  * wakes its G by ticket, so one that fires while its G is woken by something else does nothing.
  */
 #include "core/gmp.h"
 #include "core/log.h"
+
+static bool before(const struct timer *a, const struct timer *b)
+{
+	return a->when != b->when ? a->when < b->when : (int32_t)(a->seq - b->seq) < 0;
+}
 
 static void heap_set(struct p *pp, uint32_t i, struct g *gp)
 {
@@ -18,7 +23,7 @@ static void sift_up(struct p *pp, uint32_t i, struct g *gp)
 	while (i > 0) {
 		uint32_t parent = (i - 1) / 4;
 
-		if (pp->timers[parent]->timer.when <= gp->timer.when)
+		if (before(&pp->timers[parent]->timer, &gp->timer))
 			break;
 		heap_set(pp, i, pp->timers[parent]);
 		i = parent;
@@ -35,9 +40,9 @@ static void sift_down(struct p *pp, uint32_t i, struct g *gp)
 			break;
 		best = first;
 		for (uint32_t c = first + 1; c < first + 4 && c < pp->ntimers; c++)
-			if (pp->timers[c]->timer.when < pp->timers[best]->timer.when)
+			if (before(&pp->timers[c]->timer, &pp->timers[best]->timer))
 				best = c;
-		if (pp->timers[best]->timer.when >= gp->timer.when)
+		if (before(&gp->timer, &pp->timers[best]->timer))
 			break;
 		heap_set(pp, i, pp->timers[best]);
 		i = best;
@@ -59,7 +64,7 @@ static void heap_remove(struct p *pp, struct g *gp)
 	struct g *last = pp->timers[--pp->ntimers];
 
 	if (last != gp) {
-		if (i > 0 && pp->timers[(i - 1) / 4]->timer.when > last->timer.when)
+		if (i > 0 && before(&last->timer, &pp->timers[(i - 1) / 4]->timer))
 			sift_up(pp, i, last);
 		else
 			sift_down(pp, i, last);
@@ -93,6 +98,7 @@ void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket)
 	gp->timer.when = when > 0 ? when : 1;
 	gp->timer.ticket = ticket;
 	gmp_lock(&pp->timers_lock);
+	gp->timer.seq = ++pp->timer_seq;
 	if (pp->ntimers == pp->timers_cap)
 		heap_grow(pp);
 	atomic_store_explicit(&gp->timer.pp, pp, memory_order_relaxed); /* under timers_lock */
@@ -122,13 +128,14 @@ void gmp_timer_del(struct g *gp)
 }
 
 /*
- * Fire what is due on pp. Gs to make runnable are put in front of *list (linked by schedlink). Returns the next
- * deadline, 0 when there is none. Takes timers_lock.
+ * Fire what is due on pp. Gs to make runnable are put in *list, linked by schedlink, in the order of their deadlines.
+ * Returns the next deadline, 0 when there is none. Takes timers_lock.
  */
 int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)
 {
 	int64_t next = atomic_load_explicit(&pp->timer0_when, memory_order_relaxed); /* a hint; rechecked below */
 
+	*list = NULL;
 	if (next == 0 || next > now)
 		return next;
 	gmp_lock(&pp->timers_lock);
@@ -139,8 +146,9 @@ int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)
 		heap_remove(pp, gp);
 		/* gp may have been woken and even have ended since: then its ticket is another */
 		if (gmp_wake_claim(&gp->parker, ticket, PARK_TIMEOUT) == 2) {
-			gp->schedlink = *list;
+			gp->schedlink = NULL;
 			*list = gp;
+			list = &gp->schedlink;
 		}
 	}
 	next = pp->ntimers > 0 ? pp->timers[0]->timer.when : 0;

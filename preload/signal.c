@@ -314,9 +314,6 @@ static bool synchronous(int sig, const siginfo_t *info)
 static void run_handler(int sig, siginfo_t *info, void *ucv)
 {
 	struct action a = action_of(sig);
-	struct g *gp = getg();
-	ucontext_t *uc = ucv;
-	gmp_sigset before, during, after, saved = 0;
 
 	if (!has_handler(&a))
 		return; /* the program took it back meanwhile */
@@ -325,27 +322,41 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 	gmp_tls.sig_count++;
 	if (!(a.flags & SA_RESTART))
 		gmp_tls.sig_norestart++;
-	before = to_kernel(&uc->uc_sigmask);
-	during = before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig));
-	/* Until the masks on record are those of the kernel, and from when they are not any more, the G stays here. */
-	if (gp != NULL && live()) {
-		gmp_enter_quiet();
-		saved = gp->sigmask;
-		gp->sigmask = during & SIG_ALL_BUT_NOTIFY;
-		gp->m->kmask = gp->sigmask;
-		gmp_leave_quiet();
-	}
 	if (a.flags & SA_SIGINFO)
 		((void (*)(int, siginfo_t *, void *))a.handler)(sig, info, ucv);
 	else
 		((void (*)(int))a.handler)(sig);
-	if (gp != NULL && live()) {
-		after = to_kernel(&uc->uc_sigmask); /* the handler may have changed it */
-		gmp_enter_quiet();
-		gp->sigmask = after == before ? saved : after;
-		gp->m->kmask = after; /* what sigreturn is about to set; perhaps on another M than at the start */
-		gmp_leave_quiet();
-	}
+}
+
+struct masks {
+	gmp_sigset g, m; /* gp->sigmask, and kmask of the M it was on */
+};
+
+/*
+ * The kernel has set the mask for the handler: G and M must say so before anything can switch away from here (a G is
+ * not preempted while they differ, see may_stop).
+ */
+static struct masks mask_begin(struct g *gp, int sig, gmp_sigset before)
+{
+	struct action a = action_of(sig);
+	struct masks saved = {gp->sigmask, gp->m->kmask};
+
+	gp->sigmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
+	gp->m->kmask = gp->sigmask;
+	return saved;
+}
+
+/* From here on the books say what sigreturn is about to set, perhaps on another M than at the start. */
+static void mask_end(struct g *gp, gmp_sigset before, struct masks saved, const ucontext_t *uc)
+{
+	gmp_sigset after = to_kernel(&uc->uc_sigmask);
+
+	if (after != before) /* the handler has changed it */
+		saved.g = saved.m = after;
+	gmp_enter_quiet();
+	gp->sigmask = saved.g;
+	gp->m->kmask = saved.m;
+	gmp_leave_quiet();
 }
 
 /* In the shim or on a g0: note it, block everything from here on, let the code below go on. */
@@ -375,6 +386,8 @@ static void put_off(struct g *gp, siginfo_t *info, ucontext_t *uc)
 static void on_signal(int sig, siginfo_t *info, void *ucv)
 {
 	struct g *gp = getg(), *target;
+	struct masks saved = {0};
+	gmp_sigset before;
 	int err;
 
 	if (!live()) {
@@ -392,6 +405,9 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 		return;
 	}
 	err = errno;
+	before = to_kernel(&((ucontext_t *)ucv)->uc_sigmask);
+	if (gp != NULL)
+		saved = mask_begin(gp, sig, before);
 	if (gp != NULL && info->si_code == SI_GMP) {
 		siginfo_t own;
 
@@ -408,6 +424,8 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 		else
 			enqueue(target, info);
 	}
+	if (gp != NULL)
+		mask_end(gp, before, saved, ucv);
 	errno = err;
 }
 

@@ -64,6 +64,14 @@ static inline uintptr_t arch_uc_sp(void *uc)
 	return (uintptr_t)((ucontext_t *)uc)->uc_mcontext.gregs[15]; /* REG_RSP */
 }
 
+static inline uint64_t arch_uc_sigmask(void *uc)
+{
+	uint64_t mask;
+
+	__builtin_memcpy(&mask, &((ucontext_t *)uc)->uc_sigmask, sizeof(mask));
+	return mask;
+}
+
 static inline void arch_uc_set_sigmask(void *uc, uint64_t mask)
 {
 	__builtin_memcpy(&((ucontext_t *)uc)->uc_sigmask, &mask, sizeof(mask));

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* core/lock.c between kernel threads. */
+#include <signal.h>
+#include <sys/time.h>
+
 #include "common.h"
 
 #define LOCKERS 4
@@ -96,6 +99,7 @@ START_TEST(note_before_sleep)
 {
 	struct note n = {0};
 
+	ut_host();
 	gmp_noteclear(&n);
 	gmp_notewakeup(&n);
 	ck_assert(gmp_notesleep(&n, -1));
@@ -115,6 +119,32 @@ START_TEST(note_timeout)
 	begin = gmp_nanotime();
 	ck_assert(!gmp_notesleep(&n, 20000000));
 	ck_assert_int_ge(gmp_nanotime() - begin, 20000000);
+}
+END_TEST
+
+/* A signal does not end the wait, nor make it longer. */
+static _Atomic(int) interrupted;
+
+static void interrupt(int sig)
+{
+	atomic_fetch_add(&interrupted, 1);
+}
+
+START_TEST(note_eintr)
+{
+	struct sigaction act = {.sa_handler = interrupt};
+	struct itimerval every = {{0, 2000}, {0, 2000}}, off = {0};
+	struct note n = {0};
+	int64_t begin;
+
+	ut_host();
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	begin = gmp_nanotime();
+	ck_assert(!gmp_notesleep(&n, 50000000));
+	ck_assert_int_ge(gmp_nanotime() - begin, 50000000);
+	setitimer(ITIMER_REAL, &off, NULL);
+	ck_assert_int_gt(interrupted, 3);
 }
 END_TEST
 
@@ -140,8 +170,10 @@ static void *note_partner(void *arg)
 
 START_TEST(note_ping_pong)
 {
-	pthread_t th = ut_thread(note_partner, NULL);
+	pthread_t th;
 
+	ut_host();
+	th = ut_thread(note_partner, NULL);
 	for (int i = 0; i < NOTE_ROUNDS; i++) {
 		nt.box = 2 * i;
 		gmp_notewakeup(&nt.to);
@@ -162,6 +194,7 @@ int main(void)
 	tcase_add_test(tc, sleepers);
 	tcase_add_test(tc, note_before_sleep);
 	tcase_add_test(tc, note_timeout);
+	tcase_add_test(tc, note_eintr);
 	tcase_add_test(tc, note_ping_pong);
 	return ut_run(tc, "lock");
 }

@@ -513,6 +513,93 @@ START_TEST(unseen_block)
 }
 END_TEST
 
+/* sysmon's question to the kernel: right answers, and no descriptor number is taken for it. */
+static _Atomic(int) state_tid;
+static _Atomic(uint32_t) state_go, state_end;
+
+static void *state_thread(void *arg)
+{
+	(void)arg;
+	atomic_store(&state_tid, sys_gettid());
+	sys_futex_wait(&state_go, 0, -1);
+	while (!atomic_load(&state_end))
+		arch_pause();
+	return NULL;
+}
+
+static void *state_fds(void *arg)
+{
+	while (!atomic_load(&state_end)) {
+		int fd = dup(0);
+
+		if (fd != (intptr_t)arg)
+			atomic_fetch_add(&bad, 1);
+		close(fd);
+	}
+	return NULL;
+}
+
+START_TEST(thread_state)
+{
+	pthread_t th, fds;
+	int fd = dup(0);
+	char state = 0;
+	int64_t limit;
+
+	ut_host();
+	limit = gmp_nanotime() + 20 * NSEC_PER_SEC;
+	close(fd);
+	th = ut_thread(state_thread, NULL);
+	fds = ut_thread(state_fds, (void *)(intptr_t)fd);
+	while (state != 'S' && gmp_nanotime() < limit)
+		state = state_tid != 0 ? gmp_thread_state(state_tid) : 0;
+	ck_assert_int_eq(state, 'S');
+	atomic_store(&state_go, 1);
+	sys_futex_wake(&state_go, 1);
+	while (state != 'R' && gmp_nanotime() < limit)
+		state = gmp_thread_state(state_tid);
+	ck_assert_int_eq(state, 'R');
+	for (int i = 0; i < 1000; i++)
+		gmp_thread_state(state_tid);
+	ck_assert_int_eq(gmp_thread_state(0x3fffffff), 0); /* nobody */
+	atomic_store(&state_end, 1);
+	ut_join(th);
+	ut_join(fds);
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
+/* Go's NumGoroutine: while many begin and end, what allg shows is never more than are alive. */
+static void counts_gs(void *arg)
+{
+	int alive = 0;
+
+	(void)arg;
+	for (struct g *gp = atomic_load(&sched.allg); gp != NULL; gp = gp->alllink)
+		alive += gp->status != G_IDLE && gp->status != G_DEAD;
+	if (alive < 2 || alive > 201)
+		atomic_fetch_add(&bad, 1);
+	atomic_fetch_add(&count, 1);
+}
+
+START_TEST(num_gs)
+{
+	int alive = 0;
+
+	ut_boot(1 << _i);
+	for (int round = 0; round < 50; round++) {
+		for (int i = 0; i < 200; i++)
+			ut_go(counts_gs, NULL);
+		ut_wait_all();
+	}
+	ck_assert_int_eq(count, 50 * 200);
+	ck_assert_int_eq(bad, 0);
+	for (struct g *gp = atomic_load(&sched.allg); gp != NULL; gp = gp->alllink)
+		alive += gp->status != G_IDLE && gp->status != G_DEAD;
+	ck_assert_int_eq(alive, 1);
+}
+END_TEST
+
 /* --- system calls --- */
 
 static void caller(void *arg)
@@ -701,6 +788,8 @@ int main(void)
 	tcase_add_test(tc, one_at_a_time);
 	tcase_add_loop_test(tc, preemption, 0, 2);
 	tcase_add_test(tc, preempt_request);
+	tcase_add_test(tc, thread_state);
+	tcase_add_loop_test(tc, num_gs, 0, 3);
 	tcase_add_test(tc, unseen_block);
 	tcase_add_test(tc, unseen_busy);
 	tcase_add_test(tc, syscall_handoff);

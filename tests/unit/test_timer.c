@@ -114,11 +114,36 @@ START_TEST(due_only)
 	ck_assert_int_eq(gmp_timers_fire(pp, 1000, &list), 0);
 	ck_assert_int_eq(pp->timer0_when, 0);
 	ck_assert_uint_eq(pp->ntimers, 0);
-	ck_assert(list == &gs[1] || list == &gs[2]);
-	ck_assert(list->schedlink == &gs[1] || list->schedlink == &gs[2]);
-	ck_assert_ptr_ne(list, list->schedlink);
+	ck_assert_ptr_eq(list, &gs[1]); /* in the order of their deadlines */
+	ck_assert_ptr_eq(list->schedlink, &gs[2]);
 	ck_assert_ptr_null(list->schedlink->schedlink);
 	ck_assert_int_eq(gmp_timers_fire(pp, 2000, &list), 0);
+}
+END_TEST
+
+/* Due together: in order of deadline; equal deadlines in order of creation, whatever was deleted in between. */
+START_TEST(order)
+{
+	enum { N = 500 };
+	struct g *gs = setup(N), *list = NULL;
+	int64_t last = 0;
+	int n = 0, kept = 0;
+
+	for (int i = 0; i < N; i++) {
+		park(&gs[i], 1);
+		gmp_timer_add(&gs[i], 100 + (int64_t)ut_rand(4), 1);
+	}
+	for (int i = 0; i < N; i += 1 + (int)ut_rand(9))
+		gmp_timer_del(&gs[i]);
+	for (int i = 0; i < N; i++)
+		kept += gs[i].timer.pp != NULL;
+	gmp_timers_fire(pp, 200, &list);
+	for (struct g *gp = list; gp != NULL; last = gp->timer.when, gp = gp->schedlink, n++) {
+		ck_assert_int_ge(gp->timer.when, last);
+		if (gp->schedlink != NULL && gp->schedlink->timer.when == gp->timer.when)
+			ck_assert(gp < gp->schedlink);
+	}
+	ck_assert_int_eq(n, kept);
 }
 END_TEST
 
@@ -195,6 +220,7 @@ int main(void)
 
 	tcase_add_test(tc, random_ops);
 	tcase_add_test(tc, due_only);
+	tcase_add_test(tc, order);
 	tcase_add_test(tc, tickets);
 	tcase_add_test(tc, delete_absent);
 	tcase_add_test(tc, other_p);
