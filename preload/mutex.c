@@ -205,7 +205,8 @@ static noinline bool release_waited(word32 *w, uint32_t was)
 
 /*
  * HELD becomes FREE; more than that, less by one, is still taken, for release_waited to settle. A subtraction costs
- * less than a compare-and-exchange. FREE, an unlock too many, becomes a large number for a moment, which waits like WAITED.
+ * less than a compare-and-exchange. FREE, an unlock too many, becomes a large number for a moment, which waits like
+ * WAITED.
  */
 static inline uint32_t give_up(word32 *w)
 {
