@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload/mutex.c: take_slow, take_or_mark, wait_word, release, release_waited, with the wait queue of core/sema.c
+ * preload/mutex.c: take_slow, take_or_mark, wait_word, give_up, release_waited, with the wait queue of core/sema.c
  * (gmp_sema_claim, gmp_sema_grant). The word is FREE, HELD, WAITED or STARVING. Three threads take it: one once and
  * again at once, one that may give up by a deadline while it waits, one that may be starving whenever it finds it
  * taken.
@@ -152,19 +152,13 @@ again:			skip
 		assert(word != FREE);
 		owners--;
 		mine = false;
-		atomic { /* release */
-			found = (word == HELD);
-			if
-			:: found -> word = FREE
-			:: else
-			fi
-		}
+		atomic { v = word; word = word - 1 } /* give_up: HELD becomes FREE, the others are still taken */
 		if
-		:: !found -> /* release_waited */
+		:: v != HELD -> /* release_waited */
 			acquire();
 			found = false;
 			if
-			:: word == STARVING -> claim(true)
+			:: v == STARVING || word == STARVING -> claim(true)
 			:: else
 			fi;
 			if
