@@ -77,11 +77,16 @@ struct gmp_altstack { /* the kernel's stack_t; sp == NULL: disabled */
 
 /* A deadline in the heap of one P. Embedded in its G: a G waits for one deadline at a time. */
 struct timer {
-	int64_t when;	 /* monotonic nanoseconds; owner P's timers_lock */
+	int64_t when;	 /* for people; the heap has its own copy to compare */
 	uint64_t ticket; /* what gmp_wake() gets when it fires */
 	struct p *_Atomic pp; /* whose heap, NULL when in none; written under that P's timers_lock */
 	uint32_t index;	 /* in that heap */
-	uint32_t seq;	 /* order of creation among equal deadlines of one heap */
+};
+
+struct timer_entry {
+	int64_t when; /* monotonic nanoseconds */
+	struct g *gp;
+	uint32_t seq; /* order of creation among equal deadlines */
 };
 
 enum gkind {
@@ -189,7 +194,7 @@ struct p {
 
 	/* deadlines: a 4-ary heap */
 	struct lock timers_lock __attribute__((aligned(64)));
-	struct g **timers; /* heap of Gs by g->timer.when */
+	struct timer_entry *timers;
 	uint32_t ntimers, timers_cap;
 	uint32_t timer_seq; /* of the last timer added */
 	_Atomic(int64_t) timer0_when; /* 0 = none; read without the lock */

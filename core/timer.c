@@ -1,37 +1,38 @@
 // SPDX-License-Identifier: MIT
 /*
- * Deadlines. Each P has a 4-ary heap of Gs ordered by timer.when, then by age (Go's per-P timers). A G adds and removes
+ * Deadlines. Each P has a 4-ary heap of Gs ordered by deadline, then by age (Go's per-P timers); what is compared
+ * is in the heap itself, as the Gs lie on a page each. A G adds and removes
  * its own timer; whoever fires it (the P's M in schedule, or a stealing M) holds timers_lock. A fired timer
  * wakes its G by ticket, so one that fires while its G is woken by something else does nothing.
  */
 #include "core/gmp.h"
 #include "core/log.h"
 
-static bool before(const struct timer *a, const struct timer *b)
+static bool before(const struct timer_entry *a, const struct timer_entry *b)
 {
 	return a->when != b->when ? a->when < b->when : (int32_t)(a->seq - b->seq) < 0;
 }
 
-static void heap_set(struct p *pp, uint32_t i, struct g *gp)
+static void heap_set(struct p *pp, uint32_t i, struct timer_entry e)
 {
-	pp->timers[i] = gp;
-	gp->timer.index = i;
+	pp->timers[i] = e;
+	e.gp->timer.index = i;
 }
 
-static void sift_up(struct p *pp, uint32_t i, struct g *gp)
+static void sift_up(struct p *pp, uint32_t i, struct timer_entry e)
 {
 	while (i > 0) {
 		uint32_t parent = (i - 1) / 4;
 
-		if (before(&pp->timers[parent]->timer, &gp->timer))
+		if (before(&pp->timers[parent], &e))
 			break;
 		heap_set(pp, i, pp->timers[parent]);
 		i = parent;
 	}
-	heap_set(pp, i, gp);
+	heap_set(pp, i, e);
 }
 
-static void sift_down(struct p *pp, uint32_t i, struct g *gp)
+static void sift_down(struct p *pp, uint32_t i, struct timer_entry e)
 {
 	for (;;) {
 		uint32_t first = 4 * i + 1, best;
@@ -40,31 +41,31 @@ static void sift_down(struct p *pp, uint32_t i, struct g *gp)
 			break;
 		best = first;
 		for (uint32_t c = first + 1; c < first + 4 && c < pp->ntimers; c++)
-			if (before(&pp->timers[c]->timer, &pp->timers[best]->timer))
+			if (before(&pp->timers[c], &pp->timers[best]))
 				best = c;
-		if (before(&gp->timer, &pp->timers[best]->timer))
+		if (before(&e, &pp->timers[best]))
 			break;
 		heap_set(pp, i, pp->timers[best]);
 		i = best;
 	}
-	heap_set(pp, i, gp);
+	heap_set(pp, i, e);
 }
 
 /* timers_lock held */
 static void update_timer0(struct p *pp)
 {
 	/* seq_cst: pairs with the reads in gmp_timers_next by an M about to sleep */
-	atomic_store(&pp->timer0_when, pp->ntimers > 0 ? pp->timers[0]->timer.when : 0);
+	atomic_store(&pp->timer0_when, pp->ntimers > 0 ? pp->timers[0].when : 0);
 }
 
 /* timers_lock held */
 static void heap_remove(struct p *pp, struct g *gp)
 {
 	uint32_t i = gp->timer.index;
-	struct g *last = pp->timers[--pp->ntimers];
+	struct timer_entry last = pp->timers[--pp->ntimers];
 
-	if (last != gp) {
-		if (i > 0 && before(&last->timer, &pp->timers[(i - 1) / 4]->timer))
+	if (last.gp != gp) {
+		if (i > 0 && before(&last, &pp->timers[(i - 1) / 4]))
 			sift_up(pp, i, last);
 		else
 			sift_down(pp, i, last);
@@ -78,7 +79,7 @@ static void heap_remove(struct p *pp, struct g *gp)
 static void heap_grow(struct p *pp)
 {
 	uint32_t cap = pp->timers_cap ? pp->timers_cap * 2 : 512;
-	struct g **heap = gmp_mmap(cap * sizeof(*heap));
+	struct timer_entry *heap = gmp_mmap(cap * sizeof(*heap));
 
 	if (heap == NULL)
 		gmp_throw("out of memory for timers: raise the memory limit (RLIMIT_AS, cgroup)");
@@ -95,14 +96,13 @@ void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket)
 {
 	struct p *pp = gp->m->p;
 
-	gp->timer.when = when > 0 ? when : 1;
+	gp->timer.when = when = when > 0 ? when : 1;
 	gp->timer.ticket = ticket;
 	gmp_lock(&pp->timers_lock);
-	gp->timer.seq = ++pp->timer_seq;
 	if (pp->ntimers == pp->timers_cap)
 		heap_grow(pp);
 	atomic_store_explicit(&gp->timer.pp, pp, memory_order_relaxed); /* under timers_lock */
-	sift_up(pp, pp->ntimers++, gp);
+	sift_up(pp, pp->ntimers++, (struct timer_entry){when, gp, ++pp->timer_seq});
 	if (gp->timer.index == 0)
 		update_timer0(pp);
 	gmp_unlock(&pp->timers_lock);
@@ -139,10 +139,12 @@ int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)
 	if (next == 0 || next > now)
 		return next;
 	gmp_lock(&pp->timers_lock);
-	while (pp->ntimers > 0 && pp->timers[0]->timer.when <= now) {
-		struct g *gp = pp->timers[0];
+	while (pp->ntimers > 0 && pp->timers[0].when <= now) {
+		struct g *gp = pp->timers[0].gp;
 		uint64_t ticket = gp->timer.ticket;
 
+		for (uint32_t i = 1; i <= 4 && i < pp->ntimers; i++)
+			__builtin_prefetch(&pp->timers[i].gp->timer); /* one of them is next */
 		heap_remove(pp, gp);
 		/* gp may have been woken and even have ended since: then its ticket is another */
 		if (gmp_wake_claim(&gp->parker, ticket, PARK_TIMEOUT) == 2) {
@@ -151,7 +153,7 @@ int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)
 			list = &gp->schedlink;
 		}
 	}
-	next = pp->ntimers > 0 ? pp->timers[0]->timer.when : 0;
+	next = pp->ntimers > 0 ? pp->timers[0].when : 0;
 	gmp_unlock(&pp->timers_lock);
 	return next;
 }

@@ -33,9 +33,9 @@ static uint64_t parker_state(struct g *gp)
 static void check_heap(void)
 {
 	for (uint32_t i = 0; i < pp->ntimers; i++) {
-		UT_ASSERT(pp->timers[i]->timer.index == i);
-		UT_ASSERT(pp->timers[i]->timer.pp == pp);
-		UT_ASSERT(i == 0 || pp->timers[(i - 1) / 4]->timer.when <= pp->timers[i]->timer.when);
+		UT_ASSERT(pp->timers[i].gp->timer.index == i);
+		UT_ASSERT(pp->timers[i].gp->timer.pp == pp);
+		UT_ASSERT(i == 0 || pp->timers[(i - 1) / 4].when <= pp->timers[i].when);
 	}
 }
 
