@@ -35,8 +35,11 @@ void gmp_runqput(struct p *pp, struct g *gp, bool next)
 	if (sched.stress && next && (gmp_fastrand() & 1))
 		next = false;
 	if (next) {
-		/* release: the G's state; pairs with the CAS-acquire of whoever takes it */
-		gp = atomic_exchange_explicit(&pp->runnext, gp, memory_order_acq_rel);
+		/*
+		 * release: the G's state; pairs with the CAS-acquire of whoever takes it. seq_cst: the submit, for the
+		 * caller's look at the spinners that follows.
+		 */
+		gp = atomic_exchange(&pp->runnext, gp);
 		if (gp == NULL)
 			return;
 	}
@@ -63,9 +66,9 @@ void gmp_runqput_batch(struct p *pp, struct g *list, int n)
 }
 
 /*
- * The G after the one taken from h will run soon, the next one a little later: fetch what the switch to them touches. Each
- * lies on pages of its own, which with thousands of Gs are in no cache. Hints: thieves may take them meanwhile, but a
- * struct g stays readable for ever.
+ * The G after the one taken from h will run soon, the next one a little later: fetch what the switch to them touches.
+ * Each lies on pages of its own, which with thousands of Gs are in no cache. Hints: thieves may take them meanwhile, but
+ * a struct g stays readable for ever.
  */
 static void prefetch_next(struct p *pp, uint32_t h, uint32_t t)
 {

@@ -392,7 +392,8 @@ static void ready(struct g *gp, bool next)
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the run queue publishes it */
 	if (likely(pp != NULL)) {
 		gmp_runqput(pp, gp, next);
-		atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
+		if (unlikely(!next || sched.stress))
+			atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
 	} else {
 		gmp_lock(&sched.lock);
 		gmp_globrunqput_locked(gp);
