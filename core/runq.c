@@ -67,8 +67,8 @@ void gmp_runqput_batch(struct p *pp, struct g *list, int n)
 
 /*
  * The G after the one taken from h will run soon, the next one a little later: fetch what the switch to them touches.
- * Each lies on pages of its own, which with thousands of Gs are in no cache. Hints: thieves may take them meanwhile, but
- * a struct g stays readable for ever.
+ * Each lies on pages of its own, which with thousands of Gs are in no cache. Only hints: thieves may take them
+ * meanwhile, but a struct g stays readable for ever.
  */
 static void prefetch_next(struct p *pp, uint32_t h, uint32_t t)
 {

@@ -96,7 +96,7 @@ int main(void)
 	int live = getenv("GMPSHIM_EXPECT_LIVE") != NULL;
 	static pthread_t ts[THREADS];
 	int procs = getenv("GOMAXPROCS") != NULL ? atoi(getenv("GOMAXPROCS")) : 0;
-	/* each processor may have a kernel thread that looks for work, and some that stood in for it in a system call */
+	/* each processor may have a kernel thread that looks for work, and some that stood in for it in a call */
 	int limit = procs <= 2 ? 8 : 8 + 4 * procs;
 	int ends[SHARED][2], seen = 1 << 20;
 	unsigned long before;
