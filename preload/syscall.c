@@ -330,7 +330,7 @@ static long raw_rt_sigtimedwait(const long a[6])
 		return fail(EINVAL);
 	if (a[0] == 0)
 		return fail(EFAULT);
-	return good_set(PTR(0), SIZE(3)) && good_time(PTR(2)) ? hook_sigtimedwait(PTR(0), PTR(1), PTR(2)) : -1;
+	return good_set(PTR(0), SIZE(3)) && good_time(PTR(2)) ? gmp_sigtimedwait(PTR(0), PTR(1), PTR(2)) : -1;
 }
 
 static long raw_rt_tgsigqueueinfo(const long a[6])
