@@ -861,8 +861,7 @@ int hook_sigpending(sigset_t *set)
 	int rc = PASS(sigpending)(set);
 
 	if (rc == 0 && gp != NULL)
-		from_kernel(set, to_kernel(set) |
-					 ((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & gp->sigmask));
+		from_kernel(set, to_kernel(set) | ((gp->sigpending | process_pending) & gp->sigmask));
 	return rc;
 }
 
@@ -1113,8 +1112,9 @@ static int wait_listed(struct g *gp, gmp_sigset want, int64_t deadline, siginfo_
 		}
 		gmp_lock(&sched.sig_lock);
 		/* Neither a signal nor news for us: a handler, a cancellation, whatever the exit of the shim does. */
-		if (sig == 0 && ((atomic_load(&gp->sigpending) & ~gp->sigmask & ~NEWS) || atomic_load(&gp->cancel_wake) ||
-				 atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
+		if (sig == 0 &&
+		    ((atomic_load(&gp->sigpending) & ~gp->sigmask & ~NEWS) || atomic_load(&gp->cancel_wake) ||
+		     atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
 			break;
 		/* The time is over or a handler waits, but a signal may have come first. */
 		if (sig < 0) {
