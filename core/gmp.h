@@ -139,6 +139,10 @@ struct g {
 	struct gmp_altstack altstack; /* sigaltstack(2) of this thread; owner G */
 	int mask_slot;		      /* index in sched.masks */
 	_Atomic(uint32_t) cancel_wake; /* a cancellation request wants to end parks */
+	_Atomic(uint64_t) sigwaits;   /* blocked signals that end its park all the same: sigwait */
+	gmp_sigset swap_mask;	      /* while `swapped`, in a wait with another mask: the one to come back to, */
+	int swap_slot;		      /* and its index */
+	bool swapped;
 	bool shielded;		      /* preload/cancel.c: cancellation is disabled for a moment */
 	void *host;		      /* preload: HOST_EXITED of thread.c */
 	void *props;		      /* preload/props.c */

@@ -88,7 +88,8 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 	atomic_store_explicit(&gp->status, G_WAITING, memory_order_relaxed);
 	if (atomic_compare_exchange_strong(&pk->word, &w, WORD(ticket, PARKER_PARKED))) {
 		/* seq_cst CAS above, load here: pairs with store then gmp_interrupt of the sender */
-		bool request = (atomic_load(&gp->sigpending) & ~gp->sigmask) != 0 || atomic_load(&gp->cancel_wake) ||
+		bool request = (atomic_load(&gp->sigpending) & (~gp->sigmask | atomic_load(&gp->sigwaits))) != 0 ||
+			       atomic_load(&gp->cancel_wake) ||
 			       atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed);
 
 		w = WORD(ticket, PARKER_PARKED);

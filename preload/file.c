@@ -56,11 +56,27 @@ HANDOFF(ssize_t, preadv, (int fd, const struct iovec *iov, int n, off_t off), (f
 HANDOFF(ssize_t, preadv64, (int fd, const struct iovec *iov, int n, off64_t off), (fd, iov, n, off))
 HANDOFF(ssize_t, pwritev, (int fd, const struct iovec *iov, int n, off_t off), (fd, iov, n, off))
 HANDOFF(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off64_t off), (fd, iov, n, off))
-HANDOFF(ssize_t, preadv2, (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
-HANDOFF(ssize_t, preadv64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags), (fd, iov, n, off, flags))
-HANDOFF(ssize_t, pwritev2, (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
-HANDOFF(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int n, off64_t off, int flags),
-	(fd, iov, n, off, flags))
+
+/* At the current position, and without a wish that changes how it waits, these are readv and writev (preadv2(2)). */
+#define VECTOR2(name, plain, off_type)                                                                                 \
+	ssize_t hook_##name(int fd, const struct iovec *iov, int n, off_type off, int flags)                           \
+	{                                                                                                              \
+		ssize_t ret;                                                                                           \
+                                                                                                                       \
+		if (!on_g())                                                                                           \
+			return PASS(name)(fd, iov, n, off, flags);                                                     \
+		if (off == -1 && (flags & ~RWF_HIPRI) == 0)                                                            \
+			return hook_##plain(fd, iov, n);                                                               \
+		stress_point();                                                                                        \
+		HANDOFF_CALL(ret, real.name(fd, iov, n, off, flags));                                                  \
+		return ret;                                                                                            \
+	}
+
+VECTOR2(preadv2, readv, off_t)
+VECTOR2(preadv64v2, readv, off64_t)
+VECTOR2(pwritev2, writev, off_t)
+VECTOR2(pwritev64v2, writev, off64_t)
+
 HANDOFF(int, fsync, (int fd), (fd))
 HANDOFF(int, fdatasync, (int fd), (fd))
 HANDOFF(int, sync_file_range, (int fd, off64_t off, off64_t n, unsigned flags), (fd, off, n, flags))
@@ -86,22 +102,23 @@ HANDOFF(ssize_t, vmsplice, (int fd, const struct iovec *iov, size_t n, unsigned 
 HANDOFF(ssize_t, copy_file_range, (int in, off64_t *offin, int out, off64_t *offout, size_t n, unsigned flags),
 	(in, offin, out, offout, n, flags))
 HANDOFF(int, tcdrain, (int fd), (fd))
+HANDOFF(int, tcsetattr, (int fd, int when, const struct termios *t), (fd, when, t))
+HANDOFF(int, msync, (void *addr, size_t n, int flags), (addr, n, flags))
+HANDOFF_VALUE(char *, getpass, (const char *prompt), (prompt))
 HANDOFF_VALUE(DIR *, opendir, (const char *path), (path))
 
-/* --- System V and POSIX queues and semaphores, aio --- */
+/* --- System V queues and semaphores, aio --- */
 HANDOFF(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
 HANDOFF(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), (id, ops, n, timeout))
 HANDOFF(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags))
 HANDOFF(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags))
-HANDOFF(int, mq_send, (mqd_t mq, const char *msg, size_t n, unsigned prio), (mq, msg, n, prio))
-HANDOFF(int, mq_timedsend, (mqd_t mq, const char *msg, size_t n, unsigned prio, const struct timespec *until),
-	(mq, msg, n, prio, until))
-HANDOFF(ssize_t, mq_receive, (mqd_t mq, char *msg, size_t n, unsigned *prio), (mq, msg, n, prio))
-HANDOFF(ssize_t, mq_timedreceive, (mqd_t mq, char *msg, size_t n, unsigned *prio, const struct timespec *until),
-	(mq, msg, n, prio, until))
 HANDOFF(int, aio_suspend, (const struct aiocb *const list[], int n, const struct timespec *timeout), (list, n, timeout))
 HANDOFF(int, aio_suspend64, (const struct aiocb64 *const list[], int n, const struct timespec *timeout),
 	(list, n, timeout))
+HANDOFF(int, lio_listio, (int mode, struct aiocb *const list[], int n, struct sigevent *sev), (mode, list, n, sev))
+HANDOFF(int, lio_listio64, (int mode, struct aiocb64 *const list[], int n, struct sigevent *sev), (mode, list, n, sev))
+HANDOFF_VALUE(int, gai_suspend, (const struct gaicb *const list[], int n, const struct timespec *timeout),
+	      (list, n, timeout))
 
 /* --- children; system forks inside libc --- */
 HANDOFF(pid_t, wait, (int *status), (status))
@@ -155,3 +172,29 @@ HANDOFF_VALUE(int, getgrnam_r, (const char *name, struct group *gr, char *buf, s
 HANDOFF_VALUE(int, getgrgid_r, (gid_t gid, struct group *gr, char *buf, size_t n, struct group **ret_gr),
 	      (gid, gr, buf, n, ret_gr))
 HANDOFF_VALUE(int, getgrouplist, (const char *user, gid_t group, gid_t *groups, int *n), (user, group, groups, n))
+HANDOFF_VALUE(int, getpwent_r, (struct passwd *pw, char *buf, size_t n, struct passwd **ret_pw), (pw, buf, n, ret_pw))
+HANDOFF_VALUE(int, getgrent_r, (struct group *gr, char *buf, size_t n, struct group **ret_gr), (gr, buf, n, ret_gr))
+HANDOFF_VALUE(struct servent *, getservent, (void), ())
+HANDOFF_VALUE(int, getservent_r, (struct servent *s, char *buf, size_t n, struct servent **ret_s), (s, buf, n, ret_s))
+HANDOFF_VALUE(struct protoent *, getprotobyname, (const char *name), (name))
+HANDOFF_VALUE(struct protoent *, getprotobynumber, (int number), (number))
+HANDOFF_VALUE(struct protoent *, getprotoent, (void), ())
+HANDOFF_VALUE(int, getprotobyname_r,
+	      (const char *name, struct protoent *p, char *buf, size_t n, struct protoent **ret_p),
+	      (name, p, buf, n, ret_p))
+HANDOFF_VALUE(int, getprotobynumber_r, (int number, struct protoent *p, char *buf, size_t n, struct protoent **ret_p),
+	      (number, p, buf, n, ret_p))
+HANDOFF_VALUE(int, getprotoent_r, (struct protoent *p, char *buf, size_t n, struct protoent **ret_p),
+	      (p, buf, n, ret_p))
+HANDOFF_VALUE(char *, getlogin, (void), ())
+HANDOFF_VALUE(int, getlogin_r, (char *name, size_t n), (name, n))
+HANDOFF_VALUE(int, res_query, (const char *name, int class, int type, unsigned char *answer, int n),
+	      (name, class, type, answer, n))
+HANDOFF_VALUE(int, res_search, (const char *name, int class, int type, unsigned char *answer, int n),
+	      (name, class, type, answer, n))
+HANDOFF_VALUE(int, res_nquery,
+	      (struct __res_state * state, const char *name, int class, int type, unsigned char *answer, int n),
+	      (state, name, class, type, answer, n))
+HANDOFF_VALUE(int, res_nsearch,
+	      (struct __res_state * state, const char *name, int class, int type, unsigned char *answer, int n),
+	      (state, name, class, type, answer, n))

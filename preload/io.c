@@ -36,7 +36,7 @@ int gmp_io_wait(struct io *io)
 		io->mark = intr_begin();
 	} else if (io->expired) {
 		return EAGAIN;
-	} else if (intr_fails(io->mark, io->restart && io->deadline == GMP_NO_DEADLINE)) {
+	} else if (intr_fails(io->mark, io->restart && !(io->socket && io->deadline != GMP_NO_DEADLINE))) {
 		return EINTR; /* signal(7): a socket call with a timeout is never restarted */
 	}
 	rc = gmp_netpoll_wait(&io->ref, io->mode, io->deadline, "IO wait");

@@ -31,7 +31,9 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sem.h>
@@ -40,11 +42,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <syslog.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <termios.h>
 #include <threads.h>
 #include <time.h>
@@ -70,6 +72,14 @@ ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t off, size_t size);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask, size_t size);
 void __longjmp_chk(struct __jmp_buf_tag env[1], int val) __attribute__((noreturn));
+struct __res_state; /* resolv.h, which has macros for these, and for half the alphabet */
+int res_query(const char *name, int class, int type, unsigned char *answer, int n);
+int res_search(const char *name, int class, int type, unsigned char *answer, int n);
+int res_nquery(struct __res_state *state, const char *name, int class, int type, unsigned char *answer, int n);
+int res_nsearch(struct __res_state *state, const char *name, int class, int type, unsigned char *answer, int n);
+struct __user_cap_header_struct; /* linux/capability.h */
+struct __user_cap_data_struct;
+int capset(struct __user_cap_header_struct *head, const struct __user_cap_data_struct *data);
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int fd, const char *path, int flags);

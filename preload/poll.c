@@ -9,7 +9,8 @@
  * An event after the look either moves the count or finds the waiter queued. When arming must wait until the kernel
  * has approved the program's pointers, or is dear because there are many descriptors, one look goes before it.
  *
- * A call with a signal mask is the kernel's (an M waits): only it can exchange the mask and wait in one step.
+ * A call with a signal mask looks once, with the old mask, as descriptors come before signals; then the mask is
+ * exchanged, and handlers run only where the wait was interrupted (gmp_swap_begin in preload.h).
  */
 #include "preload/io.h"
 
@@ -32,6 +33,7 @@ struct many {
 	int64_t deadline;
 	struct intr_mark mark;
 	bool expired;
+	bool swapped; /* inside the shim, with another signal mask */
 	bool looked; /* once already, when the netpoller's clock was at */
 	uint32_t clock;
 };
@@ -255,6 +257,15 @@ static noinline long wait_lots(struct many *wm, unsigned n)
 	return rc;
 }
 
+/* Handlers may run. True: the call must fail. */
+static bool interrupted(struct many *wm)
+{
+	if (wm->swapped)
+		return gmp_swap_intr();
+	gmp_io_interrupted();
+	return intr_fails(wm->mark, false);
+}
+
 /* readable: reading the program's descriptors cannot fault (or they are copied already). -errno or MANY_KERNEL. */
 static long wait_many(struct many *wm, bool readable)
 {
@@ -276,11 +287,9 @@ static long wait_many(struct many *wm, bool readable)
 				rc = wait_some(wm);
 			else
 				rc = wait_lots(wm, n);
-			if (rc == MANY_INTR)
-				gmp_io_interrupted();
-		} while (rc == MANY_INTR && !intr_fails(wm->mark, false));
-		if (rc == MANY_INTR)
-			rc = -EINTR;
+			if (rc == MANY_INTR && interrupted(wm))
+				rc = -EINTR;
+		} while (rc == MANY_INTR);
 	}
 	return rc;
 }
@@ -354,22 +363,51 @@ static long look_poll(const struct many *wm)
 #endif
 }
 
+/*
+ * The wait of a call with a signal mask, after one look. once: poll and select look for signals even when they are not
+ * to wait.
+ */
+static long wait_swapped(struct many *wm, const sigset_t *mask, bool once, bool readable)
+{
+	long rc;
+
+	gmp_swap_begin(mask);
+	wm->swapped = true;
+	if (once)
+		rc = gmp_swap_intr() ? -EINTR : 0;
+	else
+		rc = wait_many(wm, readable);
+	gmp_swap_end();
+	return rc;
+}
+
+static bool good_mask(const sigset_t *mask)
+{
+	return on_stack(mask, sizeof(gmp_sigset)) || readable8(mask);
+}
+
 /* On a G. now: do not wait. */
-static int do_poll(struct pollfd *fds, nfds_t n, bool now, int64_t deadline)
+static int do_poll(struct pollfd *fds, nfds_t n, bool now, int64_t deadline, const sigset_t *mask)
 {
 	struct many wm = {.look = look_poll, .fds = fds, .n = n, .deadline = deadline, .mark = intr_begin()};
 	long rc;
 
-	if (now)
+	if (now && mask == NULL)
 		return (int)gmp_io_ret(look(&wm));
-	if (n == 0) {
+	if (n == 0 && mask == NULL) {
 		int err = gmp_sleep_intr(deadline);
 
 		return err == 0 ? 0 : fail(err);
 	}
-	rc = wait_many(&wm, n <= FEW && on_stack(fds, n * sizeof(*fds)));
+	if (likely(mask == NULL)) {
+		rc = wait_many(&wm, n <= FEW && on_stack(fds, n * sizeof(*fds)));
+	} else {
+		rc = look(&wm);
+		if (rc == 0)
+			rc = wait_swapped(&wm, mask, now, n <= FEW);
+	}
 	if (unlikely(rc == MANY_KERNEL))
-		return kernel_poll(fds, n, deadline, NULL);
+		return kernel_poll(fds, n, deadline, mask);
 	return (int)gmp_io_ret(rc);
 }
 
@@ -379,7 +417,7 @@ int hook_poll(struct pollfd *fds, nfds_t n, int timeout)
 		return PASS(poll)(fds, n, timeout);
 	stress_point();
 	gmp_testcancel();
-	return do_poll(fds, n, timeout == 0, timeout == 0 ? 0 : gmp_deadline_ms(timeout));
+	return do_poll(fds, n, timeout == 0, timeout == 0 ? 0 : gmp_deadline_ms(timeout), NULL);
 }
 
 int hook_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
@@ -397,9 +435,9 @@ int hook_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, con
 		now = timeout->tv_sec == 0 && timeout->tv_nsec == 0;
 		deadline = gmp_deadline_rel(timeout);
 	}
-	if (mask != NULL)
-		return kernel_poll(fds, n, deadline, mask);
-	return do_poll(fds, n, now, deadline);
+	if (mask != NULL && !good_mask(mask))
+		return fail(EFAULT);
+	return do_poll(fds, n, now, deadline, mask);
 }
 
 int hook___poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
@@ -451,14 +489,14 @@ static bool save_sets(struct fdsets *sets, size_t n)
 }
 
 /* On a G. deadline 0: do not wait. */
-static int do_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t deadline)
+static int do_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t deadline, const sigset_t *mask)
 {
 	struct fdsets sets = {.user = {(uint64_t *)rd, (uint64_t *)wr, (uint64_t *)ex}};
 	struct many wm = {
 		.look = look_select, .sets = &sets, .n = (size_t)n, .deadline = deadline, .mark = intr_begin()};
 	long rc;
 
-	if (n == 0 && deadline != 0) {
+	if (n == 0 && deadline != 0 && mask == NULL) {
 		int err = gmp_sleep_intr(deadline);
 
 		return err == 0 ? 0 : fail(err);
@@ -467,12 +505,18 @@ static int do_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t deadline
 	 * How much of large sets the kernel reads depends on the process's table of files, not on n alone: leave them
 	 * to it. So n < 0 (EINVAL), and calls that do not wait.
 	 */
-	if (n < 0 || n > FD_SETSIZE || deadline == 0 || !save_sets(&sets, wm.n))
-		return kernel_select(n, rd, wr, ex, deadline, NULL);
-	rc = wait_many(&wm, true);
+	if (n < 0 || n > FD_SETSIZE || (deadline == 0 && mask == NULL) || !save_sets(&sets, wm.n))
+		return kernel_select(n, rd, wr, ex, deadline, mask);
+	if (likely(mask == NULL)) {
+		rc = wait_many(&wm, true);
+	} else {
+		rc = look(&wm);
+		if (rc == 0)
+			rc = wait_swapped(&wm, mask, deadline == 0, true);
+	}
 	if (unlikely(rc == MANY_KERNEL)) {
 		restore_sets(&sets, wm.n);
-		return kernel_select(n, rd, wr, ex, deadline, NULL);
+		return kernel_select(n, rd, wr, ex, deadline, mask);
 	}
 	if (unlikely(rc < 0))
 		restore_sets(&sets, wm.n); /* an error leaves them alone; the last look may have cleared them */
@@ -499,7 +543,7 @@ int hook_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeo
 		until = gmp_deadline_rel(&ts);
 		deadline = ts.tv_sec == 0 && ts.tv_nsec == 0 ? 0 : until;
 	}
-	ret = do_select(n, rd, wr, ex, deadline);
+	ret = do_select(n, rd, wr, ex, deadline, NULL);
 	if (timeout != NULL) {
 		err = errno;
 		gmp_time_left(until, &ts);
@@ -524,17 +568,72 @@ int hook_pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespe
 			return fail(EINVAL);
 		deadline = timeout->tv_sec == 0 && timeout->tv_nsec == 0 ? 0 : gmp_deadline_rel(timeout);
 	}
-	if (mask != NULL)
-		return kernel_select(n, rd, wr, ex, deadline, mask);
-	return do_select(n, rd, wr, ex, deadline);
+	if (mask != NULL && !good_mask(mask))
+		return fail(EFAULT);
+	return do_select(n, rd, wr, ex, deadline, mask);
 }
 
 /* --- epoll: the program's epoll set is itself a descriptor that can be waited for, by one G per event --- */
 
-/* On a G. */
-static int do_epoll(int ep, struct epoll_event *ev, int max, bool now, int64_t deadline)
+/* The kernel waits, where the epoll set cannot be registered. rc as a system call's. */
+static long kernel_epoll(int ep, struct epoll_event *ev, int max, int64_t deadline, const sigset_t *mask)
 {
 	struct intr_mark mark = intr_begin();
+	int ret;
+
+	do {
+		struct timespec buf, *left = time_left(deadline, &buf);
+		int64_t ms = left == NULL ? -1 : left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
+
+		HANDOFF_ONCE(ret, real.epoll_pwait(ep, ev, max, ms > INT32_MAX ? INT32_MAX : (int)ms, mask));
+	} while (ret == -1 && errno == EINTR && !intr_fails(mark, false));
+	return ret == -1 ? -errno : ret;
+}
+
+static long look_epoll(const struct io *io, struct epoll_event *ev, int max)
+{
+	long rc;
+
+	do
+		rc = sys6(__NR_epoll_pwait, io->ref.fd, ev, max, 0, NULL, sizeof(gmp_sigset));
+	while (rc == -EINTR && !intr_fails(io->mark, false));
+	return rc;
+}
+
+/* After one look, inside the shim with another signal mask. -errno; MANY_KERNEL: only the kernel can wait. */
+static long wait_epoll_swapped(struct io *io, struct epoll_event *ev, int max, int64_t deadline)
+{
+	bool expired = false;
+
+	for (;;) {
+		int r = gmp_netpoll_wait(&io->ref, PD_READ, deadline, "epoll");
+		long rc;
+
+		switch (r) {
+		case PARK_READY:
+		case PARK_INTR:
+			break;
+		case PARK_TIMEOUT:
+			expired = true;
+			break;
+		case -EBADF: /* closed since; gmp_io_wait does the same */
+			gmp_netpoll_done(&io->ref, PD_READ, false);
+			gmp_netpoll_begin(&io->ref, io->fd);
+			break;
+		default:
+			return MANY_KERNEL;
+		}
+		rc = look_epoll(io, ev, max);
+		if (rc != 0 || expired)
+			return rc;
+		if (r == PARK_INTR && gmp_swap_intr())
+			return -EINTR;
+	}
+}
+
+/* On a G. */
+static int do_epoll(int ep, struct epoll_event *ev, int max, bool now, int64_t deadline, const sigset_t *mask)
+{
 	struct io io;
 	long rc;
 	int next;
@@ -543,35 +642,32 @@ static int do_epoll(int ep, struct epoll_event *ev, int max, bool now, int64_t d
 	io.blocking = true;
 	io.restart = false;
 	io.deadline = deadline;
+	io.mark = intr_begin();
 	for (;;) {
-		rc = sys6(__NR_epoll_pwait, io.ref.fd, ev, max, 0, NULL, sizeof(gmp_sigset));
-		if (rc == -EINTR && !intr_fails(mark, false))
-			continue;
+		rc = look_epoll(&io, ev, max);
 		if (rc != 0 || now)
 			break;
+		if (unlikely(mask != NULL)) {
+			gmp_swap_begin(mask);
+			rc = wait_epoll_swapped(&io, ev, max, deadline);
+			gmp_swap_end();
+			if (rc == MANY_KERNEL)
+				rc = kernel_epoll(io.ref.fd, ev, max, deadline, mask);
+			break;
+		}
 		next = gmp_io_wait(&io);
 		if (next == IO_RETRY)
 			continue;
-		if (next == IO_BLOCK) {
-			struct timespec buf, *left;
-
-			do {
-				int64_t ms;
-
-				left = time_left(deadline, &buf);
-				ms = left == NULL ? -1 : left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
-				HANDOFF_ONCE(rc,
-					     real.epoll_wait(io.ref.fd, ev, max, ms > INT32_MAX ? INT32_MAX : (int)ms));
-			} while (rc == -1 && errno == EINTR && !intr_fails(mark, false));
-			rc = rc == -1 ? -errno : rc;
-		} else {
+		if (next == IO_BLOCK)
+			rc = kernel_epoll(io.ref.fd, ev, max, deadline, NULL);
+		else
 			rc = next == EAGAIN ? 0 : -next;
-			if (rc == 0) { /* timed out with nothing: no baton to pass */
-				gmp_netpoll_done(&io.ref, PD_READ, false);
-				return 0;
-			}
-		}
 		break;
+	}
+	/* Nothing found: no baton to pass. */
+	if (rc == 0) {
+		gmp_netpoll_done(&io.ref, PD_READ, false);
+		return 0;
 	}
 	return (int)gmp_io_end(&io, rc);
 }
@@ -582,41 +678,24 @@ int hook_epoll_wait(int ep, struct epoll_event *ev, int max, int timeout)
 		return PASS(epoll_wait)(ep, ev, max, timeout);
 	stress_point();
 	gmp_testcancel();
-	return do_epoll(ep, ev, max, timeout == 0, timeout == 0 ? 0 : gmp_deadline_ms(timeout));
+	return do_epoll(ep, ev, max, timeout == 0, timeout == 0 ? 0 : gmp_deadline_ms(timeout), NULL);
 }
 
 int hook_epoll_pwait(int ep, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
 {
-	struct intr_mark mark;
-	int64_t deadline;
-	int ret;
-
-	if (mask == NULL)
-		return hook_epoll_wait(ep, ev, max, timeout);
 	if (!on_g())
 		return PASS(epoll_pwait)(ep, ev, max, timeout, mask);
 	stress_point();
-	mark = intr_begin();
-	deadline = gmp_deadline_ms(timeout);
-	for (;;) {
-		struct timespec ts;
-
-		HANDOFF_ONCE(ret, real.epoll_pwait(ep, ev, max, timeout, mask));
-		if (ret != -1 || errno != EINTR || intr_fails(mark, false))
-			return ret;
-		if (timeout > 0) {
-			gmp_time_left(deadline, &ts);
-			timeout = (int)(ts.tv_sec * 1000 + (ts.tv_nsec + 999999) / 1000000);
-		}
-	}
+	gmp_testcancel();
+	if (mask != NULL && !good_mask(mask))
+		return fail(EFAULT);
+	return do_epoll(ep, ev, max, timeout == 0, timeout == 0 ? 0 : gmp_deadline_ms(timeout), mask);
 }
 
 int hook_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct timespec *timeout, const sigset_t *mask)
 {
 	int64_t deadline = GMP_NO_DEADLINE;
-	struct intr_mark mark;
 	bool now = false;
-	int ret;
 
 	if (!on_g())
 		return PASS(epoll_pwait2)(ep, ev, max, timeout, mask);
@@ -628,11 +707,7 @@ int hook_epoll_pwait2(int ep, struct epoll_event *ev, int max, const struct time
 		now = timeout->tv_sec == 0 && timeout->tv_nsec == 0;
 		deadline = gmp_deadline_rel(timeout);
 	}
-	if (mask == NULL)
-		return do_epoll(ep, ev, max, now, deadline);
-	mark = intr_begin();
-#define CALL(left) real.epoll_pwait2(ep, ev, max, left, mask)
-	KERNEL_WAIT(ret, deadline, mark, CALL);
-#undef CALL
-	return ret;
+	if (mask != NULL && !good_mask(mask))
+		return fail(EFAULT);
+	return do_epoll(ep, ev, max, now, deadline, mask);
 }

@@ -31,6 +31,15 @@ void gmp_take_signals(void); /* on sysmon */
 int gmp_signal_send(struct g *gp, int sig, siginfo_t *info); /* thread-directed */
 void gmp_set_sigmask(gmp_sigset mask); /* the calling thread's; kernel, G and M */
 void gmp_signal_fork_child(void);
+int gmp_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout); /* the kernel's; on a G */
+
+/*
+ * A wait with another signal mask. begin enters the shim and end leaves it, so that handlers run in swap_intr only;
+ * the first of them brings the old mask back, as in the kernel. swap_intr and end: true if one has run.
+ */
+void gmp_swap_begin(const sigset_t *set);
+bool gmp_swap_intr(void); /* a cancellation point */
+bool gmp_swap_end(void);
 
 /* --- cancel.c --- */
 bool gmp_cancel_pending(struct g *gp);

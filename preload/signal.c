@@ -49,6 +49,18 @@ static struct {
 } actions[NSIG_MAX + 1];
 
 static struct gmp_sigq *free_nodes; /* sched.sig_lock */
+
+/*
+ * Signals for the process that were taken from the kernel, but that no G admits, or no longer: they wait here, as they
+ * would there. A G that admits one, or waits for it, looks here too.
+ */
+static struct gmp_sigq *process_queue;	  /* sched.sig_lock */
+static _Atomic(uint64_t) process_pending; /* what is in it; written under sched.sig_lock */
+static void offer_process(void);
+
+static struct sigwaiter *sigwaiters; /* Gs in sigwait, oldest first; sched.sig_lock */
+static struct g *sigleader;	     /* the one of them that waits in the kernel for all; sched.sig_lock */
+static gmp_sigset sigleader_set;     /* ... for these */
 static struct lock action_lock;	    /* rank SIG_ACTION: sigaction against sigaction */
 static siginfo_t slots[GMP_MAXM];   /* by m->id; zero pages until used */
 
@@ -172,7 +184,7 @@ void gmp_set_sigmask(gmp_sigset mask)
 		gmp_leave();
 		mask_put(old); /* last: idle Ms must not admit what nobody admits any more */
 	}
-	if (unlikely(atomic_load(&gp->sigpending) & ~mask))
+	if (unlikely((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & ~mask))
 		gmp_run_deferred(gp);
 }
 
@@ -188,21 +200,19 @@ static struct gmp_sigq *node_get(void)
 	return q;
 }
 
-/* Take the oldest queued signal of gp that is in set; 0 = none. */
-static int dequeue(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
+/* sched.sig_lock held. Take the oldest of the lowest signal in set off a queue; 0 = none. */
+static int take_locked(struct gmp_sigq **queue, _Atomic(uint64_t) *pending, gmp_sigset set, siginfo_t *ret_info)
 {
 	struct gmp_sigq **link, *q;
 	int best = 0;
 	gmp_sigset left = 0;
 
-	if (!(atomic_load(&gp->sigpending) & set))
+	if (!(atomic_load_explicit(pending, memory_order_relaxed) & set)) /* lock */
 		return 0;
-	gmp_enter();
-	gmp_lock(&sched.sig_lock);
-	for (q = gp->sigq; q != NULL; q = q->next)
+	for (q = *queue; q != NULL; q = q->next)
 		if ((SIG_BIT(q->info.si_signo) & set) && (best == 0 || q->info.si_signo < best))
 			best = q->info.si_signo;
-	for (link = &gp->sigq; best != 0 && *link != NULL; link = &(*link)->next)
+	for (link = queue; best != 0 && *link != NULL; link = &(*link)->next)
 		if ((*link)->info.si_signo == best) {
 			q = *link;
 			*ret_info = q->info;
@@ -211,12 +221,33 @@ static int dequeue(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
 			free_nodes = q;
 			break;
 		}
-	for (q = gp->sigq; q != NULL; q = q->next)
+	for (q = *queue; q != NULL; q = q->next)
 		left |= SIG_BIT(q->info.si_signo);
-	atomic_store(&gp->sigpending, left);
+	atomic_store(pending, left);
+	return best;
+}
+
+/* sched.sig_lock held. The thread's own signals come before those of the process, as in the kernel. */
+static int dequeue_locked(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
+{
+	int sig = take_locked(&gp->sigq, &gp->sigpending, set, ret_info);
+
+	return sig != 0 ? sig : take_locked(&process_queue, &process_pending, set, ret_info);
+}
+
+/* Take a queued signal that is in set, of gp or of the process; 0 = none. */
+static int dequeue(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
+{
+	int sig;
+
+	if (!((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & set))
+		return 0;
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	sig = dequeue_locked(gp, set, ret_info);
 	gmp_unlock(&sched.sig_lock);
 	gmp_leave_quiet();
-	return best;
+	return sig;
 }
 
 /*
@@ -242,13 +273,11 @@ static void kick(struct g *gp, int sig, bool handler)
 	sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), mp->tid, sig, &info);
 }
 
-/* Queue a signal for gp and see that it notices. Callable from on_signal outside the shim. */
-static void enqueue(struct g *gp, const siginfo_t *info)
+/* Returns with sched.sig_lock held and, if there is memory, a node to be had. */
+static void lock_with_node(void)
 {
-	int sig = info->si_signo;
-	struct gmp_sigq *q, *made = NULL;
+	struct gmp_sigq *made = NULL;
 
-	gmp_enter();
 	if (free_nodes == NULL) /* a hint; a second look follows under the lock */
 		made = gmp_persistentalloc(sizeof(*made), _Alignof(struct gmp_sigq));
 	gmp_lock(&sched.sig_lock);
@@ -256,20 +285,51 @@ static void enqueue(struct g *gp, const siginfo_t *info)
 		made->next = free_nodes;
 		free_nodes = made;
 	}
-	/* a standard signal that is pending already is not queued again */
-	if (sig >= SIGRTMIN || !(atomic_load(&gp->sigpending) & SIG_BIT(sig))) {
-		q = node_get();
-		if (q != NULL) {
-			struct gmp_sigq **link = &gp->sigq;
+}
 
-			q->next = NULL;
-			q->info = *info;
-			while (*link != NULL)
-				link = &(*link)->next;
-			*link = q;
-			atomic_fetch_or(&gp->sigpending, SIG_BIT(sig)); /* seq_cst: then gmp_interrupt; see park.c */
-		}
-	}
+/* sched.sig_lock held */
+static void append_locked(struct gmp_sigq **queue, _Atomic(uint64_t) *pending, const siginfo_t *info)
+{
+	int sig = info->si_signo;
+	struct gmp_sigq *q;
+
+	/* a standard signal that is pending already is not queued again */
+	if (sig < SIGRTMIN && (atomic_load(pending) & SIG_BIT(sig)))
+		return;
+	q = node_get();
+	if (q == NULL)
+		return;
+	q->next = NULL;
+	q->info = *info;
+	while (*queue != NULL)
+		queue = &(*queue)->next;
+	*queue = q;
+	atomic_fetch_or(pending, SIG_BIT(sig)); /* seq_cst: then gmp_interrupt; see park.c */
+}
+
+static void append_process(const siginfo_t *info)
+{
+	gmp_enter();
+	lock_with_node();
+	append_locked(&process_queue, &process_pending, info);
+	gmp_unlock(&sched.sig_lock);
+	gmp_leave_quiet();
+}
+
+static void give_to_process(const siginfo_t *info)
+{
+	append_process(info);
+	offer_process();
+}
+
+/* Queue a signal for gp and see that it notices. Callable from on_signal outside the shim. */
+static void enqueue(struct g *gp, const siginfo_t *info)
+{
+	int sig = info->si_signo;
+
+	gmp_enter();
+	lock_with_node();
+	append_locked(&gp->sigq, &gp->sigpending, info);
 	gmp_unlock(&sched.sig_lock);
 	if (!(gp->sigmask & SIG_BIT(sig))) {
 		struct action a = action_of(sig);
@@ -277,8 +337,9 @@ static void enqueue(struct g *gp, const siginfo_t *info)
 		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
 		if (!gmp_interrupt(gp) && gp != getg())
 			kick(gp, sig, has_handler(&a));
-	} else if (gp->status == G_SYSCALL) {
-		kick(gp, sig, false); /* blocked, but it may be in sigwait for it */
+	} else if (atomic_load(&gp->sigwaits) & SIG_BIT(sig)) { /* seq_cst: set before its look at sigpending */
+		if (!gmp_interrupt(gp))
+			kick(gp, sig, false);
 	}
 	gmp_leave_quiet();
 }
@@ -311,9 +372,22 @@ static bool synchronous(int sig, const siginfo_t *info)
 
 /* --- delivery --- */
 
+/* A handler ends a wait with another mask: its frame brings the old one back, as the kernel's does. */
+static void swap_over(struct g *gp, ucontext_t *uc)
+{
+	int slot = gp->mask_slot;
+
+	gp->swapped = false;
+	memcpy(&uc->uc_sigmask, &gp->swap_mask, sizeof(gp->swap_mask));
+	gp->mask_slot = gp->swap_slot;
+	mask_put(slot);
+}
+
 static void run_handler(int sig, siginfo_t *info, void *ucv)
 {
 	struct action a = action_of(sig);
+	struct g *gp = getg();
+	bool shielded = gp != NULL && gp->shielded;
 
 	if (!has_handler(&a))
 		return; /* the program took it back meanwhile */
@@ -322,10 +396,16 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 	gmp_tls.sig_count++;
 	if (!(a.flags & SA_RESTART))
 		gmp_tls.sig_norestart++;
+	if (gp != NULL && unlikely(gp->swapped))
+		swap_over(gp, ucv);
+	if (shielded)
+		gmp_cancel_unshield(); /* the handler has cancellation points of its own */
 	if (a.flags & SA_SIGINFO)
 		((void (*)(int, siginfo_t *, void *))a.handler)(sig, info, ucv);
 	else
 		((void (*)(int))a.handler)(sig);
+	if (shielded)
+		gmp_cancel_shield();
 }
 
 struct masks {
@@ -440,8 +520,10 @@ void gmp_route_slot(struct m *mp)
 	if (info.si_code == SI_GMP)
 		return; /* its G has left, or looks by itself */
 	target = choose(info.si_signo, NULL);
-	/* Everybody blocks it since: it waits for the main thread. */
-	enqueue(target != NULL ? target : sched.maing, &info);
+	if (target != NULL)
+		enqueue(target, &info);
+	else
+		give_to_process(&info); /* everybody blocks it since */
 }
 
 /* At the exit of a hook, with inshim == 0: what was put off. */
@@ -449,6 +531,7 @@ void gmp_run_deferred(struct g *gp)
 {
 	siginfo_t info;
 	int sig, err = errno;
+	bool offer = false;
 
 	if (gp == NULL) {
 		atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
@@ -469,9 +552,17 @@ void gmp_run_deferred(struct g *gp)
 
 			info = *(siginfo_t *)mp->sigslot;
 			mp->sigslot = NULL;
-			target = for_thread(&info) ? gp : choose(info.si_signo, gp);
-			if (info.si_code != SI_GMP)
+			if (for_thread(&info))
+				target = gp;
+			else /* it may have been taken in a wait with another mask, which is over */
+				target = choose(info.si_signo, gp->sigmask & SIG_BIT(info.si_signo) ? NULL : gp);
+			if (info.si_code != SI_GMP && target != NULL && (target != gp || for_thread(&info))) {
 				enqueue(target, &info);
+			} else if (info.si_code != SI_GMP) {
+				/* Ours to take, below. If a handler's mask closes before: somebody else's. */
+				append_process(&info);
+				offer = true;
+			}
 			if (target == gp) /* enqueue asks its target to look */
 				atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
 		}
@@ -487,6 +578,8 @@ void gmp_run_deferred(struct g *gp)
 			gmp_tls.replay = 0;
 		}
 	} while (atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed));
+	if (unlikely(offer) && atomic_load(&process_pending) != 0)
+		offer_process();
 	errno = err;
 }
 
@@ -506,7 +599,10 @@ void gmp_take_signals(void)
 		struct g *gp = choose((int)sig, NULL);
 
 		if (has_handler(&a)) {
-			enqueue(gp != NULL ? gp : sched.maing, &info);
+			if (gp != NULL)
+				enqueue(gp, &info);
+			else
+				give_to_process(&info);
 		} else if (a.handler == (void *)SIG_DFL) {
 			gmp_sigset one = SIG_BIT(sig);
 
@@ -522,8 +618,15 @@ void gmp_signal_end_g(struct g *gp)
 	siginfo_t info;
 
 	mask_put(gp->mask_slot);
-	while (dequeue(gp, ~UINT64_C(0), &info) != 0)
+	if (gp->swapped) /* cancelled in the middle */
+		mask_put(gp->swap_slot);
+	gp->swapped = gp->shielded = false;
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	while (take_locked(&gp->sigq, &gp->sigpending, ~UINT64_C(0), &info) != 0)
 		;
+	gmp_unlock(&sched.sig_lock);
+	gmp_leave_quiet();
 }
 
 /* --- sigaction and its relatives --- */
@@ -758,7 +861,7 @@ int hook_sigpending(sigset_t *set)
 	int rc = PASS(sigpending)(set);
 
 	if (rc == 0 && gp != NULL)
-		from_kernel(set, to_kernel(set) | (atomic_load(&gp->sigpending) & gp->sigmask));
+		from_kernel(set, to_kernel(set) | ((gp->sigpending | process_pending) & gp->sigmask));
 	return rc;
 }
 
@@ -780,62 +883,324 @@ int hook_sigaltstack(const stack_t *ss, stack_t *old)
 	return rc < 0 ? fail(-rc) : 0;
 }
 
-/* --- waiting for signals: the M waits in the kernel --- */
+/* --- a wait with another mask --- */
 
-/*
- * SIG_NOTIFY, blocked and waited for as well, says that the queue has something: so it cannot come too early. It brings
- * the other news it always does.
- */
-static int wait_signal(const sigset_t *set, siginfo_t *ret_info, const struct timespec *timeout)
+void gmp_swap_begin(const sigset_t *set)
+{
+	gmp_sigset mask = to_kernel(set) & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP));
+	struct g *gp = getg();
+
+	gmp_enter();
+	gp->swap_mask = gp->sigmask;
+	gp->swap_slot = gp->mask_slot;
+	gp->mask_slot = mask_get(mask);
+	gp->sigmask = mask;
+	gp->swapped = true;
+	gmp_set_kmask(gp->m, mask);
+	/* seq_cst: after sigmask; pairs with offer_process */
+	if ((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & ~mask)
+		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
+}
+
+bool gmp_swap_end(void)
 {
 	struct g *gp = getg();
-	int64_t deadline = timeout != NULL && ts_valid(timeout) ? gmp_deadline_rel(timeout) : GMP_NO_DEADLINE;
-	gmp_sigset want = to_kernel(set), notify = SIG_BIT(SIG_NOTIFY), both = want | notify;
-	struct timespec left;
+	bool ran = !gp->swapped;
 
-	for (;;) {
-		int sig = dequeue(gp, want, ret_info);
-		siginfo_t info;
+	if (!ran) {
+		int slot = gp->mask_slot;
 
-		if (sig != 0)
-			return sig;
-		if (deadline != GMP_NO_DEADLINE) {
-			int64_t ns = deadline - gmp_nanotime();
-
-			left = (struct timespec){ns > 0 ? ns / NSEC_PER_SEC : 0, ns > 0 ? ns % NSEC_PER_SEC : 0};
-		}
-		gmp_entersyscall();
-		sys_sigmask(SIG_BLOCK, &notify, NULL);
-		sig = SIG_NOTIFY;
-		if (!(atomic_load(&gp->sigpending) & want)) /* seq_cst: then the sender's look at status and m */
-			sig = (int)sys4(__NR_rt_sigtimedwait, &both, &info,
-					deadline != GMP_NO_DEADLINE ? &left : timeout, sizeof(gmp_sigset));
-		if (sig == SIG_NOTIFY) {
-			atomic_store(&gp->m->notified, 0);
-			gmp_cred_catch_up(gp->m);
-		}
-		sys_sigmask(SIG_UNBLOCK, &notify, NULL);
-		gmp_exitsyscall();
-		gmp_testcancel();
-		if (sig == SIG_NOTIFY || (sig > 0 && info.si_code == SI_GMP))
-			continue;
-		if (sig > 0)
-			*ret_info = info;
-		return sig < 0 ? fail(-sig) : sig;
+		gp->swapped = false;
+		gp->mask_slot = gp->swap_slot;
+		gp->sigmask = gp->swap_mask;
+		gmp_set_kmask(gp->m, gp->sigmask);
+		mask_put(slot);
 	}
+	gmp_leave();
+	return ran;
+}
+
+bool gmp_swap_intr(void)
+{
+	struct g *gp = getg();
+
+	gmp_leave(); /* handlers */
+	if (unlikely(gmp_cancel_pending(gp))) {
+		gmp_enter();
+		gmp_swap_end();
+		gmp_testcancel();
+		gmp_enter();
+		return true;
+	}
+	gmp_testcancel(); /* takes back a wake-up that has become void */
+	gmp_enter();
+	return !gp->swapped;
+}
+
+static enum park_result park(int64_t deadline, const char *why)
+{
+	struct parker *pk = gmp_my_parker(NULL);
+
+	return gmp_park_commit(pk, gmp_park_prepare(pk), deadline, why);
+}
+
+int hook_sigsuspend(const sigset_t *set)
+{
+	if (!on_g())
+		return PASS(sigsuspend)(set);
+	stress_point();
+	gmp_testcancel();
+	gmp_swap_begin(set);
+	do
+		park(GMP_NO_DEADLINE, "sigsuspend");
+	while (!gmp_swap_intr());
+	gmp_swap_end();
+	return fail(EINTR);
+}
+
+/* --- waiting for signals --- */
+
+/*
+ * Signals for a thread are in its queue; those for the process are in the kernel, blocked everywhere. One of the Gs in
+ * sigwait, the leader, waits there with its M for what all of them want, and passes on what is not for itself; the
+ * others are parked. When it leaves, the next one leads.
+ *
+ * NEWS, a bit of g->sigpending that stands for no signal, wakes one of them: something has been put into the process's
+ * queue for it, or it is to lead. A G on the list stays inside the shim: no handler runs that might not come back.
+ */
+#define NEWS SIG_BIT(SIG_NOTIFY)
+
+struct sigwaiter {
+	struct sigwaiter *next;
+	struct g *gp;
+	gmp_sigset want;
+	bool given; /* woken to take a signal: no further one is fetched for it */
+};
+
+/* sched.sig_lock held */
+static void tell_locked(struct g *gp)
+{
+	atomic_fetch_or(&gp->sigpending, NEWS); /* seq_cst: then gmp_interrupt */
+	if (!gmp_interrupt(gp) && gp != getg())
+		kick(gp, 0, false);
+}
+
+/* sched.sig_lock held. Wake somebody for each signal in the process's queue. */
+static void offer_locked(void)
+{
+	gmp_sigset left = atomic_load(&process_pending);
+
+	for (struct sigwaiter *w = sigwaiters; w != NULL && left != 0; w = w->next)
+		if (!w->given && (w->want & left)) {
+			left &= ~(w->want & left & -(w->want & left)); /* it takes the lowest */
+			w->given = true;
+			tell_locked(w->gp);
+		}
+}
+
+/* Wake a G for each signal in the process's queue: one in sigwait, or one that admits it. */
+static void offer_process(void)
+{
+	gmp_sigset left;
+
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	offer_locked();
+	gmp_unlock(&sched.sig_lock);
+	/* seq_cst: in the queue, then the masks; a G that admits it stores its mask, then looks at the queue */
+	for (left = atomic_load(&process_pending); left != 0; left &= left - 1) {
+		struct g *gp = choose(__builtin_ctzll(left) + 1, NULL);
+
+		if (gp == NULL)
+			continue;
+		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
+		if (!gmp_interrupt(gp) && gp != getg())
+			kick(gp, 0, false);
+	}
+	gmp_leave_quiet();
+}
+
+/* sched.sig_lock held */
+static void list_add_locked(struct sigwaiter *w)
+{
+	struct sigwaiter **link = &sigwaiters;
+
+	while (*link != NULL)
+		link = &(*link)->next;
+	*link = w;
+}
+
+static void list_del_locked(struct sigwaiter *w)
+{
+	struct sigwaiter **link = &sigwaiters;
+
+	while (*link != w)
+		link = &(*link)->next;
+	*link = w->next;
+}
+
+/*
+ * The leader: wait in the kernel. SIG_NOTIFY, blocked and waited for as well, says that there is news: so it cannot
+ * come too early. It brings what else it always brings.
+ */
+static int lead(struct g *gp, int64_t deadline, siginfo_t *ret_info)
+{
+	gmp_sigset all = SIG_BIT(SIG_NOTIFY), notify = all;
+	struct __kernel_timespec left;
+	int sig = SIG_NOTIFY;
+
+	gmp_entersyscall();
+	sys_sigmask(SIG_BLOCK, &notify, NULL);
+	gmp_lock(&sched.sig_lock);
+	for (struct sigwaiter *w = sigwaiters; w != NULL; w = w->next)
+		if (!w->given)
+			all |= w->want;
+	sigleader_set = all;
+	gmp_unlock(&sched.sig_lock);
+	if (deadline != GMP_NO_DEADLINE) {
+		int64_t ns = deadline - gmp_nanotime();
+
+		left = (struct __kernel_timespec){ns > 0 ? ns / NSEC_PER_SEC : 0, ns > 0 ? ns % NSEC_PER_SEC : 0};
+	}
+	/* seq_cst: after the SIG_BLOCK; pairs with the sender's store, then its look at status and m */
+	if (!(atomic_load(&gp->sigpending) & (~gp->sigmask | atomic_load(&gp->sigwaits))) &&
+	    !atomic_load(&gp->cancel_wake) && !atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed))
+		sig = (int)sys4(__NR_rt_sigtimedwait, &all, ret_info, deadline != GMP_NO_DEADLINE ? &left : NULL,
+				sizeof(gmp_sigset));
+	if (sig == SIG_NOTIFY) {
+		atomic_store(&gp->m->notified, 0);
+		gmp_cred_catch_up(gp->m);
+	}
+	sys_sigmask(SIG_UNBLOCK, &notify, NULL);
+	gmp_exitsyscall();
+	return sig == SIG_NOTIFY || (sig > 0 && ret_info->si_code == SI_GMP) ? 0 : sig;
+}
+
+/* One stay on the list, inside the shim. A signal, 0: leave the shim for a moment and come back, or -errno. */
+static int wait_listed(struct g *gp, gmp_sigset want, int64_t deadline, siginfo_t *ret_info)
+{
+	struct sigwaiter w = {.gp = gp, .want = want};
+	bool leads;
+	int sig = 0;
+
+	atomic_store(&gp->sigwaits, want | NEWS); /* seq_cst: then the look at sigpending */
+	gmp_lock(&sched.sig_lock);
+	list_add_locked(&w);
+	if (sigleader != NULL && (want & ~sigleader_set))
+		tell_locked(sigleader); /* it must wait for more */
+	for (;;) {
+		atomic_fetch_and(&gp->sigpending, ~NEWS);
+		w.given = false;
+		if (sig == 0)
+			sig = dequeue_locked(gp, want, ret_info);
+		if (sig != 0)
+			break;
+		if (sigleader == NULL) {
+			sigleader = gp;
+			sigleader_set = ~UINT64_C(0); /* all, as it has not begun */
+		}
+		leads = sigleader == gp;
+		gmp_unlock(&sched.sig_lock);
+		if (leads) {
+			sig = lead(gp, deadline, ret_info);
+			if (sig > 0 && !(SIG_BIT(sig) & want)) {
+				give_to_process(ret_info);
+				sig = 0;
+			}
+		} else if (park(deadline, "sigwait") == PARK_TIMEOUT) {
+			sig = -EAGAIN;
+		}
+		gmp_lock(&sched.sig_lock);
+		/* Neither a signal nor news for us: a handler, a cancellation, whatever the exit of the shim does. */
+		if (sig == 0 &&
+		    ((atomic_load(&gp->sigpending) & ~gp->sigmask & ~NEWS) || atomic_load(&gp->cancel_wake) ||
+		     atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
+			break;
+		/* The time is over or a handler waits, but a signal may have come first. */
+		if (sig < 0) {
+			int last = dequeue_locked(gp, want, ret_info);
+
+			sig = last != 0 ? last : sig;
+		}
+	}
+	list_del_locked(&w);
+	atomic_store(&gp->sigwaits, 0);
+	atomic_fetch_and(&gp->sigpending, ~NEWS);
+	if (sigleader == gp)
+		sigleader = NULL;
+	if (sigleader == NULL && sigwaiters != NULL) /* also when the one that was told leaves before it leads */
+		tell_locked(sigwaiters->gp);
+	offer_locked();
+	gmp_unlock(&sched.sig_lock);
+	return sig;
+}
+
+/* A signal or -errno. */
+static int wait_signal(const sigset_t *set, siginfo_t *ret_info, int64_t deadline, bool now)
+{
+	struct g *gp = getg();
+	gmp_sigset want = to_kernel(set) & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP) | SIG_BIT(SIG_NOTIFY + 1));
+	gmp_sigset old = gp->sigmask;
+	struct intr_mark mark = intr_begin();
+	struct __kernel_timespec zero = {0};
+	int sig;
+
+	if (want & ~old)
+		gmp_set_sigmask(old | want); /* in the kernel, too, what is waited for is not delivered */
+	do {
+		gmp_enter();
+		sig = dequeue(gp, want, ret_info);
+		if (sig == 0) {
+			sig = (int)sys4(__NR_rt_sigtimedwait, &want, ret_info, &zero, sizeof(gmp_sigset));
+			if (sig == -EAGAIN || sig == -EINTR || (sig > 0 && ret_info->si_code == SI_GMP))
+				sig = 0;
+		}
+		if (sig == 0)
+			sig = now ? -EAGAIN : wait_listed(gp, want, deadline, ret_info);
+		gmp_leave();
+		if (sig == -EINTR)
+			sig = 0; /* only if a handler has run here */
+		if (sig <= 0)
+			gmp_testcancel();
+	} while (sig == 0 && !intr_fails(mark, false));
+	if (want & ~old)
+		gmp_set_sigmask(old);
+	return sig == 0 ? -EINTR : sig;
+}
+
+/* On a G, as the system call. */
+int gmp_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+	int64_t deadline = GMP_NO_DEADLINE;
+	bool now = false;
+	siginfo_t mine;
+	int sig;
+
+	stress_point();
+	gmp_testcancel();
+	if (timeout != NULL) {
+		if (!ts_valid(timeout) || timeout->tv_sec < 0)
+			return fail(EINVAL);
+		now = timeout->tv_sec == 0 && timeout->tv_nsec == 0;
+		deadline = gmp_deadline_rel(timeout);
+	}
+	sig = wait_signal(set, &mine, deadline, now);
+	if (sig < 0)
+		return fail(-sig);
+	if (info != NULL)
+		*info = mine;
+	return sig;
 }
 
 int hook_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
 {
-	siginfo_t mine;
 	int sig;
 
 	if (!on_g())
 		return PASS(sigtimedwait)(set, info, timeout);
-	gmp_testcancel();
-	sig = wait_signal(set, &mine, timeout);
-	if (sig > 0 && info != NULL)
-		*info = mine;
+	sig = gmp_sigtimedwait(set, info, timeout);
+	if (sig > 0 && info != NULL && info->si_code == SI_TKILL)
+		info->si_code = SI_USER; /* as libc does: its own raise is tkill */
 	return sig;
 }
 
@@ -853,40 +1218,15 @@ int hook_sigwait(const sigset_t *set, int *ret_sig)
 
 	if (!on_g())
 		return PASS(sigwait)(set, ret_sig);
+	stress_point();
 	gmp_testcancel();
 	do
-		sig = wait_signal(set, &info, NULL);
-	while (sig < 0 && errno == EINTR);
+		sig = wait_signal(set, &info, GMP_NO_DEADLINE, false);
+	while (sig == -EINTR);
 	if (sig < 0)
-		return errno;
+		return -sig;
 	*ret_sig = sig;
 	return 0;
-}
-
-int hook_sigsuspend(const sigset_t *set)
-{
-	struct g *gp = getg();
-	gmp_sigset old;
-	uint32_t count = gmp_tls.sig_count;
-
-	if (!on_g())
-		return PASS(sigsuspend)(set);
-	gmp_testcancel();
-	old = gp->sigmask;
-	while (gmp_tls.sig_count == count) {
-		if (atomic_load(&gp->sigpending) & ~to_kernel(set)) {
-			gmp_set_sigmask(to_kernel(set)); /* delivers */
-			gmp_set_sigmask(old);
-			continue;
-		}
-		/* The G says it admits set's complement, so that the signal is routed here; the kernel swaps masks. */
-		gp->sigmask = to_kernel(set);
-		gmp_entersyscall();
-		real.sigsuspend(set);
-		gp->sigmask = old;
-		gmp_exitsyscall();
-	}
-	return fail(EINTR);
 }
 
 /* --- sending to a thread --- */
@@ -1068,8 +1408,10 @@ void gmp_signal_fork_child(void)
 	action_lock = (struct lock){0};
 	sched.sig_lock = (struct lock){0};
 	free_nodes = NULL; /* may be half changed; lost */
-	gp->sigq = NULL;
-	gp->sigpending = 0; /* a child starts without pending signals */
+	gp->sigq = process_queue = NULL;
+	gp->sigpending = process_pending = 0; /* a child starts without pending signals */
+	sigwaiters = NULL;
+	sigleader = NULL;
 	for (int i = 0; i < GMP_MASKS; i++)
 		sched.masks[i].refs = 0;
 	gp->mask_slot = mask_get(gp->sigmask);

@@ -214,4 +214,10 @@ void hook_thrd_yield(void)
 	hook_sched_yield();
 }
 
-HANDOFF(int, pause, (void), ())
+int hook_pause(void)
+{
+	if (!on_g())
+		return PASS(pause)();
+	stress_point();
+	return fail(gmp_sleep_intr(GMP_NO_DEADLINE));
+}

@@ -67,8 +67,6 @@ SAME(accept, hook_accept(INT(0), ADDR(1), PTR(2)))
 SAME(accept4, hook_accept4(INT(0), ADDR(1), PTR(2), INT(3)))
 SAME(connect, hook_connect(INT(0), CONST_ADDR(1), (socklen_t)a[2]))
 SAME(setsockopt, hook_setsockopt(INT(0), INT(1), INT(2), PTR(3), (socklen_t)a[4]))
-SAME(mq_timedsend, hook_mq_timedsend(INT(0), PTR(1), SIZE(2), UINT(3), PTR(4)))
-SAME(mq_timedreceive, hook_mq_timedreceive(INT(0), PTR(1), SIZE(2), PTR(3), PTR(4)))
 
 /* --- waiting on many descriptors; the kernel writes back what is left of a time --- */
 
@@ -166,6 +164,8 @@ SAME(epoll_wait, hook_epoll_wait(INT(0), PTR(1), INT(2), INT(3)))
 
 /* --- time --- */
 
+SAME(mq_timedsend, good_time(PTR(4)) ? hook_mq_timedsend(INT(0), PTR(1), SIZE(2), UINT(3), PTR(4)) : -1)
+SAME(mq_timedreceive, good_time(PTR(4)) ? hook_mq_timedreceive(INT(0), PTR(1), SIZE(2), PTR(3), PTR(4)) : -1)
 SAME(nanosleep, good_time(PTR(0)) ? hook_nanosleep(PTR(0), PTR(1)) : -1)
 
 static long raw_clock_nanosleep(const long a[6])
@@ -330,7 +330,7 @@ static long raw_rt_sigtimedwait(const long a[6])
 		return fail(EINVAL);
 	if (a[0] == 0)
 		return fail(EFAULT);
-	return good_set(PTR(0), SIZE(3)) && good_time(PTR(2)) ? hook_sigtimedwait(PTR(0), PTR(1), PTR(2)) : -1;
+	return good_set(PTR(0), SIZE(3)) && good_time(PTR(2)) ? gmp_sigtimedwait(PTR(0), PTR(1), PTR(2)) : -1;
 }
 
 static long raw_rt_tgsigqueueinfo(const long a[6])
@@ -522,6 +522,71 @@ TAINTS(personality)
 
 /* A pointer into the program's memory, which the kernel would clear when the M ends: never. */
 SAME(set_tid_address, hook_gettid())
+
+/* --- libc functions that are nothing but such a call: not for ptrace, whose results differ --- */
+
+int hook_kill(pid_t pid, int sig)
+{
+	return PASS(kill)((pid_t)gmp_kernel_tid(pid), sig);
+}
+
+int hook_sched_rr_get_interval(pid_t tid, struct timespec *ts)
+{
+	return PASS(sched_rr_get_interval)((pid_t)gmp_kernel_tid(tid), ts);
+}
+
+int hook_prlimit(pid_t pid, __rlimit_resource_t what, const struct rlimit *set, struct rlimit *old)
+{
+	return PASS(prlimit)((pid_t)gmp_kernel_tid(pid), what, set, old);
+}
+
+int hook_prlimit64(pid_t pid, __rlimit_resource_t what, const struct rlimit64 *set, struct rlimit64 *old)
+{
+	return PASS(prlimit64)((pid_t)gmp_kernel_tid(pid), what, set, old);
+}
+
+ssize_t hook_process_vm_readv(pid_t pid, const struct iovec *to, unsigned long n, const struct iovec *from,
+			      unsigned long m, unsigned long flags)
+{
+	return PASS(process_vm_readv)((pid_t)gmp_kernel_tid(pid), to, n, from, m, flags);
+}
+
+ssize_t hook_process_vm_writev(pid_t pid, const struct iovec *from, unsigned long n, const struct iovec *to,
+			       unsigned long m, unsigned long flags)
+{
+	return PASS(process_vm_writev)((pid_t)gmp_kernel_tid(pid), from, n, to, m, flags);
+}
+
+#define TAINTING(name, params, args)            \
+	int hook_##name params                  \
+	{                                       \
+		if (on_g())                     \
+			gmp_taint_os_thread();  \
+		return PASS(name) args;         \
+	}
+
+TAINTING(setfsuid, (uid_t id), (id))
+TAINTING(setfsgid, (gid_t id), (id))
+TAINTING(unshare, (int flags), (flags))
+TAINTING(setns, (int fd, int type), (fd, type))
+TAINTING(capset, (struct __user_cap_header_struct * head, const struct __user_cap_data_struct *data), (head, data))
+
+/* A tracer is one kernel thread. Its requests are for another one, by the kernel's number. */
+long hook_ptrace(enum __ptrace_request request, ...)
+{
+	va_list ap;
+	pid_t pid;
+	void *addr, *data;
+
+	va_start(ap, request);
+	pid = va_arg(ap, pid_t);
+	addr = va_arg(ap, void *);
+	data = va_arg(ap, void *);
+	va_end(ap);
+	if (on_g() && request != PTRACE_TRACEME)
+		gmp_taint_os_thread();
+	return PASS(ptrace)(request, pid, addr, data);
+}
 
 /* --- the table --- */
 
