@@ -391,8 +391,12 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 
 	if (!has_handler(&a))
 		return; /* the program took it back meanwhile */
-	if (a.flags & (int)SA_RESETHAND)
-		hook_signal(sig, SIG_DFL);
+	if (a.flags & (int)SA_RESETHAND) { /* the handler goes, flags and mask stay */
+		struct sigaction once = {.sa_flags = a.flags};
+
+		from_kernel(&once.sa_mask, a.mask);
+		hook_sigaction(sig, &once, NULL);
+	}
 	gmp_tls.sig_count++;
 	if (!(a.flags & SA_RESTART))
 		gmp_tls.sig_norestart++;
