@@ -136,8 +136,9 @@ struct g {
 	void *host;		      /* preload: HOST_EXITED of thread.c */
 	void *props;		      /* preload/props.c */
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
-	int64_t waitsince;
+	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
+	const void *waitobj;	      /* what a wait is for: address of the lock, descriptor number; for reports */
 };
 
 /*
@@ -162,6 +163,16 @@ struct gmp_tls {
 extern __thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
 #define RUNQ_SIZE 256u /* Go: p.runq */
+#define PARK_CAUSES 32u /* a power of two, more than there are causes */
+
+/* What happened on one P; written by the M that holds it, read by reports without a lock. */
+struct pstat {
+	uint64_t created, switches, steals, preempts;
+	struct {
+		const char *why; /* as given to gmp_park_commit; NULL: free */
+		uint64_t n;
+	} parks[PARK_CAUSES]; /* hashed by address; equal texts are added up by the report */
+};
 
 struct p {
 	_Atomic(uint32_t) status; /* enum pstatus */
@@ -180,6 +191,7 @@ struct p {
 	_Atomic(uint32_t) syscalltick;
 	_Atomic(uint32_t) preempt; /* sysmon: the current time slice is over */
 	uint32_t fasttick;	   /* direct switches since the last look at the timers */
+	struct pstat stat;
 
 	/* dead Gs of the default stack class, owner M only */
 	struct g *gfree;
@@ -225,6 +237,7 @@ struct m {
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
 	int64_t lost_cpu;    /* sysmon: CPU time when its P was taken unseen */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
+	uint64_t stat_polls, stat_polled; /* looks into the network, Gs found ready there; own M */
 };
 
 #define GMP_MAXPROCS 256  /* as many as a sane machine has; larger values of GOMAXPROCS are refused */
@@ -280,7 +293,14 @@ struct sched {
 	} masks[GMP_MASKS];
 	_Atomic(uint64_t) idlemask; /* what idle Ms block: what every living G blocks */
 
-	_Atomic(uint64_t) stat_created, stat_switches, stat_steals, stat_parks, stat_handoffs, stat_ms;
+	/* reports: trace.c, dump.c */
+	int64_t trace_ns;  /* GODEBUG=schedtrace; 0 = off */
+	bool trace_detail; /* GODEBUG=scheddetail=1 */
+	_Atomic(uint64_t) stat_handoffs; /* slow paths only: the fast ones count in struct pstat */
+	uint64_t stat_unseen, stat_polls, stat_polled; /* sysmon */
+	_Atomic(int32_t) peak_live;
+	/* CLOCK_MONOTONIC as of the last round of sysmon or the last time an M woke: 10 ms late at most */
+	_Atomic(int64_t) coarse_now __attribute__((aligned(64)));
 };
 
 extern struct sched sched;
@@ -443,6 +463,23 @@ void gmp_cred_fork_child(void);
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);
 int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
+
+/* --- trace.c --- */
+void gmp_schedtrace(int64_t now); /* sysmon: a line, or with scheddetail many, if one is due */
+void gmp_stats(int fd, bool json, const char *program);
+void gmp_stats_fork_child(void);
+
+static inline void gmp_count_park(struct p *pp, const char *why)
+{
+	for (uint32_t i = (uint32_t)((uintptr_t)why >> 2), n = 0; n < PARK_CAUSES; i++, n++) {
+		if (pp->stat.parks[i % PARK_CAUSES].why == NULL)
+			pp->stat.parks[i % PARK_CAUSES].why = why;
+		if (likely(pp->stat.parks[i % PARK_CAUSES].why == why)) {
+			pp->stat.parks[i % PARK_CAUSES].n++;
+			return;
+		}
+	}
+}
 
 /* --- mem.c --- */
 void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */

@@ -552,6 +552,17 @@ static void handle_event(const struct epoll_event *e, struct g ***tail)
 	gmp_unlock(&pd->lock);
 }
 
+static void count_poll(struct g *list)
+{
+	struct g *self = getg();
+	uint64_t *polls = self != NULL ? &self->m->stat_polls : &sched.stat_polls;
+	uint64_t *polled = self != NULL ? &self->m->stat_polled : &sched.stat_polled;
+
+	++*polls;
+	for (; list != NULL; list = list->schedlink)
+		++*polled;
+}
+
 struct g *gmp_netpoll(int64_t delay)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
@@ -576,6 +587,7 @@ struct g *gmp_netpoll(int64_t delay)
 		atomic_fetch_add(&clock, 1); /* before the first of them ends a wait */
 	for (int i = 0; i < n; i++)
 		handle_event(&events[i], &tail);
+	count_poll(list);
 	return list;
 }
 

@@ -52,6 +52,7 @@ bool gmp_retake_blocked(struct p *pp)
 		return false;
 	}
 	atomic_fetch_add(&nlost, 1);
+	sched.stat_unseen++;
 	mp->lost_cpu = pp->mon_cpu;
 	pp->m = NULL;
 	atomic_store(&pp->status, P_IDLE);
@@ -208,8 +209,10 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 		return;
 	gmp_enter(); /* a G that lost its P queues here */
 	pp = gp->m->p;
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+		pp->stat.preempts++;
 		gmp_gosched();
+	}
 	gmp_leave();
 	/* While it was queued a cancellation may have come, whose sender found no M to notify. */
 	if (gmp_host.notify != NULL)

@@ -142,7 +142,7 @@ void *gmp_sysmon(void *arg)
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
-		if (delay == MAX_DELAY_US && !auditing && atomic_load(&sched.npidle) == sched.gomaxprocs) {
+		if (delay == MAX_DELAY_US && !auditing && sched.trace_ns == 0 && atomic_load(&sched.npidle) == sched.gomaxprocs) {
 			next = gmp_timers_next(0);
 			gmp_noteclear(&sched.sysmonnote);
 			atomic_store(&sched.sysmonwait, 1); /* StoreLoad; pairs with wake_sysmon in sched.c */
@@ -157,6 +157,9 @@ void *gmp_sysmon(void *arg)
 			atomic_store(&sched.sysmonwait, 0);
 			now = gmp_nanotime();
 		}
+		atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed); /* for reports */
+		if (unlikely(sched.trace_ns != 0))
+			gmp_schedtrace(now);
 		last = atomic_load(&sched.lastpoll);
 		if (gmp_netpoll_inited() && last != 0 && last + POLL_NS < now && gmp_netpoll_any_waiters()) {
 			atomic_compare_exchange_strong(&sched.lastpoll, &last, now);

@@ -264,6 +264,7 @@ static void __attribute__((constructor)) gmp_boot(int argc, char **argv, char **
 	gmp_osinit(getauxval(AT_HWCAP2), getauxval(AT_PAGESZ), procs == NULL || gmp_parse_procs(procs) == 0);
 	stress_from_env(gmp_getenv("GMPSHIM_SCHED"));
 	slice_from_env(gmp_getenv("GMPSHIM_SLICE_US"), gmp_getenv("GODEBUG"));
+	gmp_see_init();
 	gmp_fork_init();
 	rt0_go(procs_from_env(procs));
 	booted = true;

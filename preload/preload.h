@@ -7,6 +7,9 @@
 const char *gmp_getenv(const char *name); /* at boot only; NULL when unset */
 int gmp_go_live(void);			  /* first pthread_create: 0 or errno */
 
+/* --- see.c: what the user asked to see --- */
+void gmp_see_init(void); /* at boot */
+
 /* --- layout.c: glibc's struct pthread, checked on the main thread --- */
 /* NULL, or why M:N threads cannot work here (a constant string). */
 const char *gmp_layout_init(void);
