@@ -66,6 +66,7 @@ struct parker {
 struct m;
 struct p;
 struct stack_class;
+struct gmp_out;
 struct gmp_sigq;
 
 struct gmp_altstack { /* the kernel's stack_t; sp == NULL: disabled */
@@ -87,6 +88,8 @@ enum gkind {
 	GK_MAIN,   /* the process's main thread: stack and TCB are adopted, not ours */
 	GK_G0,	   /* the scheduler's own context of an M */
 };
+
+#define WAIT_FD ((uintptr_t)1 << (8 * sizeof(uintptr_t) - 1)) /* no address is that high */
 
 struct g {
 	/* what a switch touches */
@@ -138,7 +141,9 @@ struct g {
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
-	const void *waitobj;	      /* what a wait is for: address of the lock, descriptor number; for reports */
+	uint64_t parent;	      /* goid of its creator, 0 = no G; set with the next, before it runs */
+	uintptr_t createpc;	      /* where it was created */
+	const void *waitobj;	      /* what a wait is for, for reports: address of the lock, or WAIT_FD + number */
 };
 
 /*
@@ -237,6 +242,9 @@ struct m {
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
 	int64_t lost_cpu;    /* sysmon: CPU time when its P was taken unseen */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
+	_Atomic(uint32_t) dump_state; /* dump.c: DUMP_* */
+	struct g *dump_g;	      /* who ran there when it answered, and with what registers */
+	struct arch_regs dump_regs;
 	uint64_t stat_polls, stat_polled; /* looks into the network, Gs found ready there; own M */
 };
 
@@ -325,6 +333,14 @@ struct gmp_host {
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
 	void (*notify)(struct g *gp, void *uc);
+	/*
+	 * Reports, on sysmon. open_unwinder: load it; false: no stack traces. unwind: the return addresses of the
+	 * stack that regs begin, innermost first; how many. lock_owner: the tid of the holder of obj, which a G waits
+	 * for with that reason; 0 = not known. *ret_role is "held by"; it may be set to something fitter.
+	 */
+	bool (*open_unwinder)(void);
+	int (*unwind)(const struct arch_regs *regs, uintptr_t *pcs, int max);
+	int (*lock_owner)(const char *why, const void *obj, const char **ret_role);
 	/* Code in which a G may not be stopped: libc, ld.so, the vdso. */
 	struct {
 		uintptr_t lo, hi;
@@ -468,6 +484,22 @@ int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
 void gmp_schedtrace(int64_t now); /* sysmon: a line, or with scheddetail many, if one is due */
 void gmp_stats(int fd, bool json, const char *program);
 void gmp_stats_fork_child(void);
+void gmp_report_pm(struct gmp_out *o); /* the lines of Ps and Ms */
+
+/* --- dump.c --- */
+enum { DUMP_KILL = 1, DUMP_CRASH = 2, DUMP_BRIEF = 4 };
+
+/* In any signal handler: print all Gs, soon. DUMP_KILL: then end the process by the default action of sig. */
+void gmp_dump_request(int sig, uint32_t flags);
+/* In a handler of a deadly signal: print all Gs, and come back when that is done or does not get on. */
+void gmp_dump_crash(int sig, void *uc);
+bool gmp_dump_wanted(void);
+void gmp_dump(void);	    /* sysmon: what was asked for */
+void gmp_dump_answer(struct g *gp, void *uc); /* SIG_NOTIFY's handler: if a dump asks, show the registers and wait */
+bool gmp_checkdead(void);   /* sysmon, all Ps idle: no G can go on by itself, and nobody has been told so */
+void gmp_report_dead(void); /* if that still holds: a warning */
+void gmp_dump_fork_child(void);
+void gmp_wake_sysmon(void);
 
 static inline void gmp_count_park(struct p *pp, const char *why)
 {

@@ -331,6 +331,8 @@ int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const 
 	w.ticket = gmp_park_prepare(w.pk);
 	enqueue_locked(pd, &w);
 	gmp_unlock(&pd->lock);
+	if (w.pk->gp != NULL)
+		w.pk->gp->waitobj = (const void *)(WAIT_FD | (uintptr_t)r->fd); /* for reports */
 	rc = (int)gmp_park_commit(w.pk, w.ticket, deadline, why);
 	now = lock_waiter(&w);
 	if (now != pd) { /* closed meanwhile: go on with the orphan, which counts this G */

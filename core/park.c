@@ -103,6 +103,7 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 	} else {
 		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 	}
+	gp->waitobj = NULL;
 	if (deadline != GMP_NO_DEADLINE)
 		gmp_timer_del(gp);
 	return park_result(pk, ticket);

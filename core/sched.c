@@ -112,7 +112,7 @@ static void pidleput(struct p *pp)
 	atomic_fetch_add(&sched.npidle, 1);
 }
 
-static void wake_sysmon(void)
+void gmp_wake_sysmon(void)
 {
 	/* seq_cst: after the caller's change of npidle or of its P's status; pairs with gmp_sysmon's sleep */
 	if (unlikely(atomic_load(&sched.sysmonwait)) && atomic_exchange(&sched.sysmonwait, 0))
@@ -126,7 +126,7 @@ static struct p *pidleget(void)
 	if (pp != NULL) {
 		sched.pidle = pp->link;
 		atomic_fetch_sub(&sched.npidle, 1);
-		wake_sysmon();
+		gmp_wake_sysmon();
 	}
 	return pp;
 }
@@ -988,7 +988,7 @@ void gmp_entersyscall(void)
 	mp->p = NULL;
 	/* release: all that this M did with pp; pairs with the CAS of retake and exitsyscall */
 	atomic_store(&pp->status, P_SYSCALL); /* seq_cst: then look at sysmonwait, pairs with sysmon's sleep */
-	wake_sysmon();
+	gmp_wake_sysmon();
 	gmp_leave();
 }
 
@@ -1154,6 +1154,7 @@ void gmp_fork_child(void)
 	gmp_netpoll_fork_child();
 	gmp_cred_fork_child();
 	gmp_stats_fork_child();
+	gmp_dump_fork_child();
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;

@@ -31,9 +31,8 @@ static uint32_t runq_len(struct p *pp)
 	return (int32_t)(t - h) > 0 ? t - h : 0;
 }
 
-static void detail(struct gmp_out *o)
+void gmp_report_pm(struct gmp_out *o)
 {
-	gmp_outf(o, " gcwaiting=false nmidlelocked=0 stopwait=0 sysmonwait=%s\n", sched.sysmonwait ? "true" : "false");
 	for (int i = 0; i < sched.gomaxprocs; i++) {
 		struct p *pp = sched.allp[i];
 		struct m *mp = pp->m;
@@ -56,6 +55,12 @@ static void detail(struct gmp_out *o)
 		field(o, " lockedg=", locked != NULL ? (int64_t)locked->goid : -1);
 		gmp_outf(o, "\n");
 	}
+}
+
+static void detail(struct gmp_out *o)
+{
+	gmp_outf(o, " gcwaiting=false nmidlelocked=0 stopwait=0 sysmonwait=%s\n", sched.sysmonwait ? "true" : "false");
+	gmp_report_pm(o);
 	for (struct g *gp = atomic_load_explicit(&sched.allg, memory_order_acquire); gp != NULL; gp = gp->alllink) {
 		uint32_t st = atomic_load_explicit(&gp->status, memory_order_relaxed);
 		struct m *mp = st == G_RUNNING || st == G_SYSCALL ? gp->m : NULL, *locked = gp->lockedm;
@@ -180,7 +185,7 @@ void gmp_stats(int fd, bool json, const char *program)
 	number(&o, json, "netpoll_ready", t.polled);
 	gmp_outf(&o, json ? ", \"parks\": {" : "gmpshim:   parks:\n");
 	for (uint32_t i = 0; i < PARK_CAUSES && t.sum.parks[i].why != NULL; i++)
-		gmp_outf(&o, json ? "%s\"%s\": %lu" : "gmpshim:  %s    %s %lu\n", json && i > 0 ? ", " : "",
+		gmp_outf(&o, json ? "%s\"%s\": %lu" : "gmpshim:%s     %s %lu\n", json && i > 0 ? ", " : "",
 			 t.sum.parks[i].why, (unsigned long)t.sum.parks[i].n);
 	if (json)
 		gmp_outf(&o, "}}\n");

@@ -210,6 +210,8 @@ static void init_host(void)
 	gmp_host.last_exit = host_last_exit;
 	gmp_host.notify = gmp_cancel_async;
 	gmp_host.take_signals = gmp_take_signals;
+	gmp_host.open_unwinder = gmp_unwinder_open;
+	gmp_host.unwind = gmp_unwinder_trace;
 }
 
 /* The running stack and TCB become a G on allp[0]'s queue; m0 enters mstart and finds it there. */
