@@ -72,6 +72,7 @@ void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigact
  *   void arch_set_tp(uintptr_t)      set it; the caller must not touch TLS across the call
  *   uintptr_t arch_sp(void)          roughly the stack pointer
  *   uintptr_t arch_uc_pc(void *uc), arch_uc_sp(void *uc)   of a signal's ucontext
+ *   struct arch_regs, arch_regs_of_ctx(), arch_regs_of_uc()   registers by DWARF number, for unwinding
  *   uint64_t arch_uc_sigmask(void *uc), void arch_uc_set_sigmask(void *uc, uint64_t mask)  what sigreturn will set
  */
 

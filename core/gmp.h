@@ -67,6 +67,7 @@ struct parker {
 struct m;
 struct p;
 struct stack_class;
+struct gmp_out;
 struct gmp_sigq;
 
 struct gmp_altstack { /* the kernel's stack_t; sp == NULL: disabled */
@@ -94,6 +95,8 @@ enum gkind {
 	GK_MAIN,   /* the process's main thread: stack and TCB are adopted, not ours */
 	GK_G0,	   /* the scheduler's own context of an M */
 };
+
+#define WAIT_FD ((uintptr_t)1 << (8 * sizeof(uintptr_t) - 1)) /* no address is that high */
 
 struct g {
 	/* what a switch touches */
@@ -147,8 +150,11 @@ struct g {
 	void *host;		      /* preload: HOST_EXITED of thread.c */
 	void *props;		      /* preload/props.c */
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
-	int64_t waitsince;
+	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
+	uint64_t parent;	      /* goid of its creator, 0 = no G; set with the next, before it runs */
+	uintptr_t createpc;	      /* where it was created */
+	const void *waitobj;	      /* what a wait is for, for reports: address of the lock, or WAIT_FD + number */
 };
 
 /*
@@ -173,6 +179,16 @@ struct gmp_tls {
 extern __thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
 #define RUNQ_SIZE 256u /* Go: p.runq */
+#define PARK_CAUSES 32u /* a power of two, more than there are causes */
+
+/* What happened on one P; written by the M that holds it, read by reports without a lock. */
+struct pstat {
+	uint64_t created, switches, steals, preempts;
+	struct {
+		const char *why; /* as given to gmp_park_commit; NULL: free */
+		uint64_t n;
+	} parks[PARK_CAUSES]; /* hashed by address; equal texts are added up by the report */
+};
 
 struct p {
 	_Atomic(uint32_t) status; /* enum pstatus */
@@ -191,6 +207,7 @@ struct p {
 	_Atomic(uint32_t) syscalltick;
 	_Atomic(uint32_t) preempt; /* sysmon: the current time slice is over */
 	uint32_t fasttick;	   /* direct switches since the last look at the timers */
+	struct pstat stat;
 
 	/* dead Gs of the default stack class, owner M only */
 	struct g *gfree;
@@ -241,6 +258,10 @@ struct m {
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
 	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
+	_Atomic(uint32_t) dump_state; /* dump.c: DUMP_* */
+	struct g *dump_g;	      /* who ran there when it answered, and with what registers */
+	struct arch_regs dump_regs;
+	uint64_t stat_polls, stat_polled; /* looks into the network, Gs found ready there; own M */
 };
 
 #define GMP_MAXPROCS 256  /* as many as a sane machine has; larger values of GOMAXPROCS are refused */
@@ -296,7 +317,14 @@ struct sched {
 	} masks[GMP_MASKS];
 	_Atomic(uint64_t) idlemask; /* what idle Ms block: what every living G blocks */
 
-	_Atomic(uint64_t) stat_created, stat_switches, stat_steals, stat_parks, stat_handoffs, stat_ms;
+	/* reports: trace.c, dump.c */
+	int64_t trace_ns;  /* GODEBUG=schedtrace; 0 = off */
+	bool trace_detail; /* GODEBUG=scheddetail=1 */
+	_Atomic(uint64_t) stat_handoffs; /* slow paths only: the fast ones count in struct pstat */
+	uint64_t stat_unseen, stat_polls, stat_polled; /* sysmon */
+	_Atomic(int32_t) peak_live;
+	/* CLOCK_MONOTONIC as of the last round of sysmon or the last time an M woke: 10 ms late at most */
+	_Atomic(int64_t) coarse_now __attribute__((aligned(64)));
 };
 
 extern struct sched sched;
@@ -321,6 +349,14 @@ struct gmp_host {
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
 	void (*notify)(struct g *gp, void *uc);
+	/*
+	 * Reports, on sysmon. open_unwinder: load it; false: no stack traces. unwind: the return addresses of the
+	 * stack that regs begin, innermost first; how many. lock_owner: the tid of the holder of obj, which a G waits
+	 * for with that reason; 0 = not known. *ret_role is "held by"; it may be set to something fitter.
+	 */
+	bool (*open_unwinder)(void);
+	int (*unwind)(const struct arch_regs *regs, uintptr_t *pcs, int max);
+	int (*lock_owner)(const char *why, const void *obj, const char **ret_role);
 	/* Code in which a G may not be stopped: libc, ld.so, the vdso. */
 	struct {
 		uintptr_t lo, hi;
@@ -460,6 +496,39 @@ void gmp_cred_fork_child(void);
 void *gmp_sysmon(void *);
 int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
 char gmp_thread_state(int tid);	 /* sysmon: as in /proc/PID/stat: R, S, D ...; 0 when it cannot be told */
+
+/* --- trace.c --- */
+void gmp_schedtrace(int64_t now); /* sysmon: a line, or with scheddetail many, if one is due */
+void gmp_stats(int fd, bool json, const char *program);
+void gmp_stats_fork_child(void);
+void gmp_report_pm(struct gmp_out *o); /* the lines of Ps and Ms */
+
+/* --- dump.c --- */
+enum { DUMP_KILL = 1, DUMP_CRASH = 2, DUMP_BRIEF = 4 };
+
+/* In any signal handler: print all Gs, soon. DUMP_KILL: then end the process by the default action of sig. */
+void gmp_dump_request(int sig, uint32_t flags);
+/* In a handler of a deadly signal: print all Gs, and come back when that is done or does not get on. */
+void gmp_dump_crash(int sig, void *uc);
+bool gmp_dump_wanted(void);
+void gmp_dump(void);	    /* sysmon: what was asked for */
+void gmp_dump_answer(struct g *gp, void *uc); /* SIG_NOTIFY's handler: if a dump asks, show the registers and wait */
+bool gmp_checkdead(void);   /* sysmon, all Ps idle: no G can go on by itself, and nobody has been told so */
+void gmp_report_dead(void); /* if that still holds: a warning */
+void gmp_dump_fork_child(void);
+void gmp_wake_sysmon(void);
+
+static inline void gmp_count_park(struct p *pp, const char *why)
+{
+	for (uint32_t i = (uint32_t)((uintptr_t)why >> 2), n = 0; n < PARK_CAUSES; i++, n++) {
+		if (pp->stat.parks[i % PARK_CAUSES].why == NULL)
+			pp->stat.parks[i % PARK_CAUSES].why = why;
+		if (likely(pp->stat.parks[i % PARK_CAUSES].why == why)) {
+			pp->stat.parks[i % PARK_CAUSES].n++;
+			return;
+		}
+	}
+}
 
 /* --- mem.c --- */
 void *gmp_persistentalloc(size_t size, size_t align); /* zeroed, never freed; NULL when mmap fails */

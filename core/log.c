@@ -68,6 +68,32 @@ void gmp_log(const char *fmt, ...)
 	sys3(__NR_write, 2, buf, n);
 }
 
+void gmp_out_flush(struct gmp_out *o)
+{
+	/* A short write goes on; any error ends the report: there is nobody to tell. */
+	for (uint32_t at = 0; at < o->n;) {
+		long rc = sys3(__NR_write, o->fd, o->buf + at, o->n - at);
+
+		if (rc == -4 /* EINTR */)
+			continue;
+		if (rc <= 0)
+			break;
+		at += (uint32_t)rc;
+	}
+	o->n = 0;
+}
+
+void gmp_outf(struct gmp_out *o, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (o->n > sizeof(o->buf) - 1024)
+		gmp_out_flush(o);
+	va_start(ap, fmt);
+	o->n += (uint32_t)gmp_vformat(o->buf + o->n, sizeof(o->buf) - o->n, fmt, ap);
+	va_end(ap);
+}
+
 void gmp_throw(const char *why)
 {
 	gmp_sigset none = 0;

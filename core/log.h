@@ -6,9 +6,20 @@
 #pragma once
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 void gmp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2), visibility("hidden")));
 size_t gmp_vformat(char *buf, size_t size, const char *fmt, va_list ap);
+
+/* Reports of many lines: collected, and written in large pieces. %-formats as gmp_log's. */
+struct gmp_out {
+	int fd;
+	uint32_t n;
+	char buf[4096];
+};
+
+void gmp_outf(struct gmp_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3), visibility("hidden")));
+void gmp_out_flush(struct gmp_out *o);
 
 /* A broken invariant of the runtime itself: says so and aborts. */
 void gmp_throw(const char *why) __attribute__((noreturn));

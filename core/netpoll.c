@@ -331,6 +331,8 @@ int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const 
 	w.ticket = gmp_park_prepare(w.pk);
 	enqueue_locked(pd, &w);
 	gmp_unlock(&pd->lock);
+	if (w.pk->gp != NULL)
+		w.pk->gp->waitobj = (const void *)(WAIT_FD | (uintptr_t)r->fd); /* for reports */
 	rc = (int)gmp_park_commit(w.pk, w.ticket, deadline, why);
 	now = lock_waiter(&w);
 	if (now != pd) { /* closed meanwhile: go on with the orphan, which counts this G */
@@ -552,6 +554,17 @@ static void handle_event(const struct epoll_event *e, struct g ***tail)
 	gmp_unlock(&pd->lock);
 }
 
+static void count_poll(struct g *list)
+{
+	struct g *self = getg();
+	uint64_t *polls = self != NULL ? &self->m->stat_polls : &sched.stat_polls;
+	uint64_t *polled = self != NULL ? &self->m->stat_polled : &sched.stat_polled;
+
+	++*polls;
+	for (; list != NULL; list = list->schedlink)
+		++*polled;
+}
+
 struct g *gmp_netpoll(int64_t delay)
 {
 	struct epoll_event events[EVENTS_PER_WAIT];
@@ -576,6 +589,7 @@ struct g *gmp_netpoll(int64_t delay)
 		atomic_fetch_add(&clock, 1); /* before the first of them ends a wait */
 	for (int i = 0; i < n; i++)
 		handle_event(&events[i], &tail);
+	count_poll(list);
 	return list;
 }
 

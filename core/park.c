@@ -84,6 +84,7 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 	if (deadline != GMP_NO_DEADLINE)
 		gmp_timer_add(gp, deadline, ticket);
 	gp->waitreason = why;
+	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
 	/* relaxed: still RUNNING for everybody until the CAS below publishes it */
 	atomic_store_explicit(&gp->status, G_WAITING, memory_order_relaxed);
 	if (atomic_compare_exchange_strong(&pk->word, &w, WORD(ticket, PARKER_PARKED))) {
@@ -94,13 +95,16 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 
 		w = WORD(ticket, PARKER_PARKED);
 		if (unlikely(request) && atomic_compare_exchange_strong(&pk->word, &w,
-									 WORD(ticket, PARKER_WOKEN + PARK_INTR)))
+									 WORD(ticket, PARKER_WOKEN + PARK_INTR))) {
 			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
-		else
+		} else {
+			gmp_count_park(gp->m->p, why);
 			gmp_block_switch(gp);
+		}
 	} else {
 		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 	}
+	gp->waitobj = NULL;
 	if (deadline != GMP_NO_DEADLINE)
 		gmp_timer_del(gp);
 	return park_result(pk, ticket);

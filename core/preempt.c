@@ -58,6 +58,7 @@ bool gmp_retake_unseen(struct p *pp)
 		return false;
 	}
 	atomic_fetch_add(&nlost, 1);
+	sched.stat_unseen++;
 	mp->lost_cpu = pp->mon_cpu;
 	mp->lost_asked = 0;
 	pp->m = NULL;
@@ -225,6 +226,8 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
 	if (gp != NULL && gp->kind == GK_G0 && atomic_load_explicit(&gp->m->idlewait, memory_order_relaxed))
 		refresh_idle_mask(gp->m, uc); /* else the M is on its way and looks by itself */
+	if (gp != NULL && unlikely(atomic_load_explicit(&gp->m->dump_state, memory_order_relaxed) != 0))
+		gmp_dump_answer(gp, uc);
 	if (gp == NULL || gp->kind == GK_G0)
 		return;
 	if (gmp_tls.inshim > 0) {
@@ -237,8 +240,10 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 		return;
 	gmp_enter(); /* a G that lost its P queues here */
 	pp = gp->m->p;
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+		pp->stat.preempts++;
 		gmp_gosched();
+	}
 	gmp_leave();
 	/* While it was queued a cancellation may have come, whose sender found no M to notify. */
 	if (gmp_host.notify != NULL)

@@ -112,7 +112,7 @@ static void pidleput(struct p *pp)
 	atomic_fetch_add(&sched.npidle, 1);
 }
 
-static void wake_sysmon(void)
+void gmp_wake_sysmon(void)
 {
 	/* seq_cst: after the caller's change of npidle or of its P's status; pairs with gmp_sysmon's sleep */
 	if (unlikely(atomic_load(&sched.sysmonwait)) && atomic_exchange(&sched.sysmonwait, 0))
@@ -126,7 +126,7 @@ static struct p *pidleget(void)
 	if (pp != NULL) {
 		sched.pidle = pp->link;
 		atomic_fetch_sub(&sched.npidle, 1);
-		wake_sysmon();
+		gmp_wake_sysmon();
 	}
 	return pp;
 }
@@ -169,6 +169,7 @@ static void m_sleep(struct m *mp)
 		}
 	}
 	gmp_noteclear(&mp->park);
+	atomic_store_explicit(&sched.coarse_now, gmp_nanotime(), memory_order_relaxed); /* sysmon may have slept */
 }
 
 /*
@@ -272,7 +273,6 @@ static bool newm(struct p *pp, bool spinning)
 		mp->alllink = head;
 	while (!atomic_compare_exchange_weak_explicit(&sched.allm, &head, mp, memory_order_release,
 						      memory_order_relaxed));
-	atomic_fetch_add_explicit(&sched.stat_ms, 1, memory_order_relaxed);
 	return true;
 }
 
@@ -409,7 +409,13 @@ void gmp_ready(struct g *gp)
 
 void gmp_newproc(struct g *gp)
 {
-	atomic_fetch_add_explicit(&sched.stat_created, 1, memory_order_relaxed);
+	int32_t live = atomic_load_explicit(&sched.nlive, memory_order_relaxed); /* a report */
+	struct p *pp = curp();
+
+	if (live > atomic_load_explicit(&sched.peak_live, memory_order_relaxed))
+		atomic_store_explicit(&sched.peak_live, live, memory_order_relaxed);
+	if (pp != NULL)
+		pp->stat.created++;
 	ready(gp, true);
 }
 
@@ -460,6 +466,7 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 	atomic_store_explicit(&gp->ctx.running, 1, memory_order_relaxed); /* we own gp */
 	gp->m = mp;
 	mp->curg = gp;
+	pp->stat.switches++;
 	atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner */
 	if (!inherit)
 		end_slice(pp);
@@ -693,7 +700,7 @@ static struct g *steal_work(struct m *mp, int64_t *now, bool *ret_new_work)
 			if (atomic_load_explicit(&victim->status, memory_order_relaxed) != P_IDLE) { /* hint */
 				gp = gmp_runqsteal(pp, victim, last);
 				if (gp != NULL) {
-					atomic_fetch_add_explicit(&sched.stat_steals, 1, memory_order_relaxed);
+					pp->stat.steals++;
 					return gp;
 				}
 			}
@@ -858,7 +865,9 @@ top:
 		list = mp->sigslot == NULL ? gmp_netpoll(delay) : NULL;
 		atomic_store_explicit(&mp->idlewait, 0, memory_order_relaxed);
 		atomic_store(&sched.poll_until, 0);
-		atomic_store(&sched.lastpoll, gmp_nanotime());
+		now = gmp_nanotime();
+		atomic_store(&sched.lastpoll, now);
+		atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed); /* sysmon may have slept */
 		if (mp->sigslot != NULL)
 			gmp_host.route_slot(mp);
 		gmp_lock(&sched.lock);
@@ -999,12 +1008,13 @@ void gmp_entersyscall(void)
 	mp = gp->m;
 	pp = mp->p;
 	gp->syscall_sp = arch_sp();
+	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
 	atomic_store_explicit(&gp->status, G_SYSCALL, memory_order_relaxed); /* owner M */
 	mp->oldp = pp;
 	mp->p = NULL;
 	/* release: all that this M did with pp; pairs with the CAS of retake and exitsyscall */
 	atomic_store(&pp->status, P_SYSCALL); /* seq_cst: then look at sysmonwait, pairs with sysmon's sleep */
-	wake_sysmon();
+	gmp_wake_sysmon();
 	gmp_leave();
 }
 
@@ -1148,6 +1158,7 @@ int gmp_main_started(void)
 		return 0;
 	rc = gmp_host.start_sysmon(gmp_sysmon);
 	if (rc == 0) {
+		sched.coarse_now = gmp_nanotime();
 		atomic_store_explicit(&sched.started, true, memory_order_release);
 		atomic_store_explicit(&sched.quick, !sched.stress, memory_order_relaxed); /* no other G yet */
 	}
@@ -1168,6 +1179,8 @@ void gmp_fork_child(void)
 	gmp_sema_fork_child();
 	gmp_netpoll_fork_child();
 	gmp_cred_fork_child();
+	gmp_stats_fork_child();
+	gmp_dump_fork_child();
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;
@@ -1234,7 +1247,9 @@ void gmp_leave_slow(void)
 		return;
 	gmp_enter();
 	pp = gp->m->p;
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
+	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+		pp->stat.preempts++;
 		gmp_gosched();
+	}
 	gmp_leave_quiet(); /* what came meanwhile waits for the next hook or SIG_NOTIFY */
 }

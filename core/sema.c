@@ -46,6 +46,14 @@ static struct sema_waiter **find(struct sema_bucket *b, const void *addr)
 	return link;
 }
 
+/* b of addr held */
+static void set_addr(struct sema_waiter *w, const void *addr)
+{
+	atomic_store_explicit(&w->addr, addr, memory_order_relaxed); /* bucket lock */
+	if (w->pk->gp != NULL)
+		w->pk->gp->waitobj = addr; /* for reports */
+}
+
 void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
 {
 	struct sema_waiter **link = find(b, addr), *head = *link;
@@ -54,7 +62,7 @@ void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const 
 		gmp_sema_enqueue(b, w, addr);
 		return;
 	}
-	atomic_store_explicit(&w->addr, addr, memory_order_relaxed); /* bucket lock */
+	set_addr(w, addr);
 	w->queued = true;
 	w->granted = false;
 	w->prev = NULL;
@@ -69,7 +77,7 @@ void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *
 {
 	struct sema_waiter **link = find(b, addr), *head = *link;
 
-	atomic_store_explicit(&w->addr, addr, memory_order_relaxed); /* bucket lock */
+	set_addr(w, addr);
 	w->next = NULL;
 	w->queued = true;
 	w->granted = false;

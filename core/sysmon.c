@@ -31,6 +31,7 @@
 #define POLL_NS	       INT64_C(10000000) /* netpoll if the last one is older */
 #define LATE_NS	       INT64_C(1000000)	 /* timers are met later than due on purpose (COALESCE_NS in sched.c) */
 #define SIGNALS_NS     INT64_C(10000000) /* between two looks for signals that no running G admits */
+#define DEAD_NS	       NSEC_PER_SEC	 /* all Gs wait for each other this long: say so */
 #define SCAVENGE_NS    INT64_C(20000000)
 #define AUDIT_NS       INT64_C(10000000) /* a wait on a descriptor that lasts this long is checked; see netpoll.c */
 
@@ -280,21 +281,29 @@ void *gmp_sysmon(void *arg)
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
-		if (delay == MAX_DELAY_US && !auditing && atomic_load(&sched.npidle) == sched.gomaxprocs) {
+		if (delay == MAX_DELAY_US && !auditing && sched.trace_ns == 0 &&
+		    atomic_load(&sched.npidle) == sched.gomaxprocs) {
 			next = gmp_timers_next(0);
 			gmp_noteclear(&sched.sysmonnote);
 			atomic_store(&sched.sysmonwait, 1); /* StoreLoad; pairs with wake_sysmon in sched.c */
 			if (atomic_load(&sched.npidle) == sched.gomaxprocs &&
-			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) {
+			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 && !gmp_dump_wanted()) {
+				int64_t rel = next == 0 ? -1 : next > now ? next - now + POLL_NS : POLL_NS;
+				bool dead = rel < 0 && gmp_checkdead();
+
 				/* The M in netpoll minds the timers; be there if it cannot. */
-				gmp_notesleep(&sched.sysmonnote, next == 0    ? -1
-								 : next > now ? next - now + POLL_NS
-									      : POLL_NS);
+				if (!gmp_notesleep(&sched.sysmonnote, dead ? DEAD_NS : rel) && dead)
+					gmp_report_dead();
 				idle = 0;
 			}
 			atomic_store(&sched.sysmonwait, 0);
 			now = gmp_nanotime();
 		}
+		atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed); /* for reports */
+		if (unlikely(sched.trace_ns != 0))
+			gmp_schedtrace(now);
+		if (unlikely(gmp_dump_wanted()))
+			gmp_dump();
 		last = atomic_load(&sched.lastpoll);
 		if (gmp_netpoll_inited() && last != 0 && last + POLL_NS < now && gmp_netpoll_any_waiters()) {
 			atomic_compare_exchange_strong(&sched.lastpoll, &last, now);

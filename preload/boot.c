@@ -210,6 +210,8 @@ static void init_host(void)
 	gmp_host.last_exit = host_last_exit;
 	gmp_host.notify = gmp_cancel_async;
 	gmp_host.take_signals = gmp_take_signals;
+	gmp_host.open_unwinder = gmp_unwinder_open;
+	gmp_host.unwind = gmp_unwinder_trace;
 }
 
 /* The running stack and TCB become a G on allp[0]'s queue; m0 enters mstart and finds it there. */
@@ -264,6 +266,7 @@ static void __attribute__((constructor)) gmp_boot(int argc, char **argv, char **
 	gmp_osinit(getauxval(AT_HWCAP2), getauxval(AT_PAGESZ), procs == NULL || gmp_parse_procs(procs) == 0);
 	stress_from_env(gmp_getenv("GMPSHIM_SCHED"));
 	slice_from_env(gmp_getenv("GMPSHIM_SLICE_US"), gmp_getenv("GODEBUG"));
+	gmp_see_init();
 	gmp_fork_init();
 	rt0_go(procs_from_env(procs));
 	booted = true;

@@ -7,6 +7,17 @@
 const char *gmp_getenv(const char *name); /* at boot only; NULL when unset */
 int gmp_go_live(void);			  /* first pthread_create: 0 or errno */
 
+/* --- see.c: what the user asked to see --- */
+void gmp_see_init(void); /* at boot */
+void gmp_see_live(void); /* when threads begin */
+/* The kernel's action for a signal whose default action the program wants: a dump first, where one is due. */
+void gmp_see_default(int sig, struct sigaction *k);
+void gmp_see_handler(int sig, siginfo_t *info, void *uc);
+
+/* --- unwinder.c --- */
+bool gmp_unwinder_open(void);
+int gmp_unwinder_trace(const struct arch_regs *regs, uintptr_t *pcs, int max);
+
 /* --- layout.c: glibc's struct pthread, checked on the main thread --- */
 /* NULL, or why M:N threads cannot work here (a constant string). */
 const char *gmp_layout_init(void);

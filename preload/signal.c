@@ -656,6 +656,8 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 		if (has_handler(&a)) {
 			k.sa_sigaction = on_signal;
 			k.sa_flags = (act->sa_flags & ~(int)SA_RESETHAND) | SA_SIGINFO;
+		} else if (a.handler == (void *)SIG_DFL && live()) {
+			gmp_see_default(sig, &k);
 		}
 		/* record first: a signal right after the kernel's change must find it */
 		actions[sig].rec[next & 1] = a;
@@ -664,7 +666,7 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 	rc = real.sigaction(sig, act != NULL ? &k : NULL, &kold);
 	if (rc == 0 && old != NULL) {
 		*old = kold;
-		if (kold.sa_sigaction == on_signal) {
+		if (kold.sa_sigaction == on_signal || kold.sa_sigaction == gmp_see_handler) {
 			old->sa_handler = (__sighandler_t)(uintptr_t)was.handler;
 			old->sa_flags = was.flags | (kold.sa_flags & SA_RESTORER);
 		}
@@ -1403,6 +1405,7 @@ void gmp_signal_live(void)
 
 	gp->mask_slot = mask_get(gp->sigmask); /* changes before were not counted */
 	mask_put(old);
+	gmp_see_live();
 }
 
 void gmp_signal_fork_child(void)

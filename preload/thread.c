@@ -216,7 +216,7 @@ static int read_attr(const pthread_attr_t *attr, struct create_args *a)
 	return 0;
 }
 
-static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg, bool c11)
+static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg, bool c11, void *caller)
 {
 	struct create_args a;
 	struct g *gp, *self = getg();
@@ -232,6 +232,8 @@ static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg
 	gp->start_arg = arg;
 	gp->host = NULL;
 	gp->c11 = c11;
+	gp->createpc = (uintptr_t)caller;
+	gp->parent = self != NULL ? self->goid : 0;
 	gp->guardsize = a.guardsize;
 	if (a.stack != NULL) {
 		gp->user_stack = true;
@@ -264,7 +266,7 @@ int hook_pthread_create(pthread_t *th, const pthread_attr_t *attr, void *(*fn)(v
 	if (rc != 0)
 		return rc < 0 ? real.pthread_create(th, attr, fn, arg) : rc;
 	stress_point();
-	return create(th, attr, (void *)(uintptr_t)fn, arg, false);
+	return create(th, attr, (void *)(uintptr_t)fn, arg, false, __builtin_return_address(0));
 }
 
 int hook_thrd_create(thrd_t *th, thrd_start_t fn, void *arg)
@@ -276,7 +278,7 @@ int hook_thrd_create(thrd_t *th, thrd_start_t fn, void *arg)
 	if (rc < 0)
 		return real.thrd_create(th, fn, arg);
 	if (rc == 0)
-		rc = create(th, NULL, (void *)(uintptr_t)fn, arg, true);
+		rc = create(th, NULL, (void *)(uintptr_t)fn, arg, true, __builtin_return_address(0));
 	return rc == 0 ? thrd_success : rc == EAGAIN || rc == ENOMEM ? thrd_nomem : thrd_error;
 }
 

@@ -77,6 +77,30 @@ static inline void arch_uc_set_sigmask(void *uc, uint64_t mask)
 	__builtin_memcpy(&((ucontext_t *)uc)->uc_sigmask, &mask, sizeof(mask));
 }
 
+/* Registers by DWARF number, for unwinding; those that a context does not keep are 0. */
+enum { ARCH_REG_SP = 7, ARCH_REG_PC = 16, ARCH_NREGS = 17, ARCH_CTX_WORDS = 8 };
+
+struct arch_regs {
+	uintptr_t r[ARCH_NREGS];
+};
+
+/* sp: ctx.sp; frame: the ARCH_CTX_WORDS words there (ctx.S). */
+static inline void arch_regs_of_ctx(uintptr_t sp, const uintptr_t *frame, struct arch_regs *regs)
+{
+	*regs = (struct arch_regs){.r = {[15] = frame[1], [14] = frame[2], [13] = frame[3], [12] = frame[4],
+					 [3] = frame[5], [6] = frame[6], [ARCH_REG_PC] = frame[7],
+					 [ARCH_REG_SP] = sp + ARCH_CTX_WORDS * sizeof(uintptr_t)}};
+}
+
+static inline void arch_regs_of_uc(const void *uc, struct arch_regs *regs)
+{
+	/* of gregs, in DWARF order: rax rdx rcx rbx rsi rdi rbp rsp r8-r15 rip */
+	static const uint8_t greg[ARCH_NREGS] = {13, 12, 14, 11, 9, 8, 10, 15, 0, 1, 2, 3, 4, 5, 6, 7, 16};
+
+	for (int i = 0; i < ARCH_NREGS; i++)
+		regs->r[i] = (uintptr_t)((const ucontext_t *)uc)->uc_mcontext.gregs[greg[i]];
+}
+
 /* See arch.h. At file scope: a compiler takes any function named vfork for one that returns twice, and calls. */
 #define ARCH_VFORK(symbol, before, after)                 \
 	__asm__(".globl " #symbol "\n"                    \

@@ -123,11 +123,37 @@ FUNC(arch_clone)
 	ud2
 END(arch_clone)
 
-/* Returns from a signal handler. Unwinders look at pc - 1, so a nop stands before the label's code. */
+/*
+ * Returns from a signal handler. Unwinders find the interrupted registers by the rules below: a signal frame whose CFA
+ * is the interrupted rsp, and each register in the mcontext of the ucontext that rsp points at. Some know the frame by
+ * the bytes of the two instructions instead, so these are as in glibc. A nop before, for those that look at pc - 1.
+ */
+.macro IN_UC reg, low, high
+	.cfi_escape 0x10, \reg, 3, 0x77, \low, \high	/* DW_CFA_expression: DW_OP_breg7 offset (sleb128) */
+.endm
 	.balign 16
 	nop
 FUNC(arch_sigreturn)
-	mov $__NR_rt_sigreturn, %eax
+	.cfi_signal_frame
+	.cfi_escape 0x0f, 4, 0x77, 0xa0, 1, 6	/* DW_CFA_def_cfa_expression: DW_OP_breg7 160, DW_OP_deref */
+	IN_UC 8, 0xa8, 0
+	IN_UC 9, 0xb0, 0
+	IN_UC 10, 0xb8, 0
+	IN_UC 11, 0xc0, 0
+	IN_UC 12, 0xc8, 0
+	IN_UC 13, 0xd0, 0
+	IN_UC 14, 0xd8, 0
+	IN_UC 15, 0xe0, 0
+	IN_UC 5, 0xe8, 0
+	IN_UC 4, 0xf0, 0
+	IN_UC 6, 0xf8, 0
+	IN_UC 3, 0x80, 1
+	IN_UC 1, 0x88, 1
+	IN_UC 0, 0x90, 1
+	IN_UC 2, 0x98, 1
+	IN_UC 7, 0xa0, 1
+	IN_UC 16, 0xa8, 1
+	mov $__NR_rt_sigreturn, %rax
 	syscall
 END(arch_sigreturn)
 
