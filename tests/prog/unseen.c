@@ -78,8 +78,15 @@ static void *sleeps(void *arg)
 	struct timespec ts = { .tv_nsec = 500000 };
 
 	running = 1;
-	while (!stop)
-		CHECK_EQ(raw(SYS_nanosleep, (long)&ts, 0, 0, 0), 0);
+	while (!stop) {
+		long rc = raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
+
+		/*
+		 * -EINTR: the thread was asked to yield in the very moment in which it went to sleep past the hooks. The
+		 * kernel restarts no such call, and nobody else can: a limit (README).
+		 */
+		CHECK(rc == 0 || (rc == -EINTR && getenv("GMPSHIM_EXPECT_LIVE") != NULL));
+	}
 	return arg;
 }
 
