@@ -36,7 +36,8 @@ static void *sends_later(void *arg)
 static void messages(void)
 {
 	char b[3][8];
-	struct iovec out[3] = { { "a", 1 }, { "bb", 2 }, { "ccc", 3 } }, in[3] = { { b[0], 8 }, { b[1], 8 }, { b[2], 8 } };
+	struct iovec out[3] = { { "a", 1 }, { "bb", 2 }, { "ccc", 3 } };
+	struct iovec in[3] = { { b[0], 8 }, { b[1], 8 }, { b[2], 8 } };
 	struct mmsghdr m[3], r[3];
 	struct timespec ts = { 0, 0 };
 	pthread_t t;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams: the functions on stdin and stdout, the wide ones, those that take a va_list, err and syslog; and what is left
- * of the thread functions. A native run must print the same.
+ * Streams: the functions on stdin and stdout, the wide ones, those that take a va_list, err and syslog; and what is
+ * left of the thread functions. A native run must print the same.
  */
+#undef _FILE_OFFSET_BITS /* functions under their own names, */
+#define __NO_INLINE__	 /* and called */
 #include "prog.h"
 
 #include <err.h>
