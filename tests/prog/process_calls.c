@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Processes, credentials and properties of threads: results and errors, beside a native run. */
+#undef _FILE_OFFSET_BITS /* prlimit under its own name */
 #include "prog.h"
 
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-#undef prlimit
+
 int capset(cap_user_header_t head, const cap_user_data_t data);
 int capget(cap_user_header_t head, cap_user_data_t data);
 extern char **environ;
