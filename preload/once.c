@@ -6,8 +6,9 @@
  * The code is used before threads begin as well: a routine begun by libc's code could start the threads that then
  * wait for it, and libc would wake the kernel's futex, not our queue.
  *
- * When init_routine is left by an exception or a cancellation, the control is reset and a waiter tries: built with
- * -fexceptions, so that the cleanup attribute runs for both (needs _Unwind_Resume and __gcc_personality_v0).
+ * When init_routine is left by an exception or a cancellation, the control is reset and a waiter tries. As in NPTL by
+ * two ways: the cleanup attribute (-fexceptions; needs _Unwind_Resume and __gcc_personality_v0), and a clean-up buffer,
+ * which libc runs when a cancellation cannot be unwound because some frame has no call-frame information.
  */
 #include "preload/locks.h"
 
@@ -31,7 +32,8 @@ static uint32_t fork_generation(void)
 }
 
 struct running {
-	word32 *control;
+	word32 *control; /* NULL: nothing to be reset */
+	struct _pthread_cleanup_buffer buffer;
 };
 
 static void wake_all(word32 *control)
@@ -41,18 +43,30 @@ static void wake_all(word32 *control)
 	gmp_leave();
 }
 
-static void abandon(struct running *r)
+static void abandon(void *arg)
 {
-	if (r->control == NULL)
+	struct running *r = arg;
+	word32 *control = r->control;
+
+	if (control == NULL)
 		return;
-	atomic_store_explicit(r->control, 0, memory_order_relaxed); /* the next one starts from nothing */
-	wake_all(r->control);
+	r->control = NULL;
+	atomic_store_explicit(control, 0, memory_order_relaxed); /* the next one starts from nothing */
+	wake_all(control);
+}
+
+/* Every way out of run(), the last one on each: the buffer is on its stack. */
+static void leave(struct running *r)
+{
+	abandon(r);
+	real._pthread_cleanup_pop(&r->buffer, 0);
 }
 
 static noinline void run(word32 *control, void (*init_routine)(void))
 {
-	struct running r __attribute__((cleanup(abandon))) = {control};
+	struct running r __attribute__((cleanup(leave))) = {.control = control};
 
+	real._pthread_cleanup_push(&r.buffer, abandon, &r);
 	init_routine();
 	r.control = NULL;
 }
