@@ -78,7 +78,8 @@ int gmp_cred_broadcast(long nr, long a, long b, long c)
 			if (behind)
 				sys3(__NR_tgkill, sys_getpid(), sysmon_tid, SIG_NOTIFY);
 			for (struct m *mp = sched.allm; mp != NULL; mp = mp->alllink)
-				if (atomic_load_explicit(&mp->setxid_seq, memory_order_acquire) != s) {
+				if (atomic_load_explicit(&mp->setxid_seq, memory_order_acquire) != s &&
+				    !atomic_load(&mp->dead)) {
 					behind++;
 					if (mp->tid != 0)
 						gmp_notify(mp);

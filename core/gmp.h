@@ -251,7 +251,9 @@ struct m {
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
 	bool tainted;	    /* runs nothing after it; clones no M, which would inherit what it has become */
-	struct m *schedlink; /* sched.midle; sched.lock */
+	bool exiting;	    /* ends its kernel thread when it next comes to the scheduler; own M */
+	_Atomic(bool) dead; /* its kernel thread has ended, or is about to, with all signals blocked */
+	struct m *schedlink; /* sched.midle or sched.mdead; sched.lock */
 	struct m *alllink;   /* sched.allm, written once */
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
@@ -298,6 +300,7 @@ struct sched {
 	/* lock */
 	struct lock lock __attribute__((aligned(64)));
 	struct m *midle;
+	struct m *mdead; /* to be started again */
 	int nmidle;
 	int mcount;
 	struct p *pidle;
@@ -433,6 +436,7 @@ void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes
 void gmp_lock_os_thread(void);	 /* nestable; Go's LockOSThread for the calling G */
 void gmp_unlock_os_thread(void);
 void gmp_taint_os_thread(void); /* for life: the calling G's M will not be like the others again */
+void gmp_shed_os_thread(void);	 /* unlock; the kernel thread ends, the G goes on on another when it has */
 int gmp_gomaxprocs(void);
 bool gmp_exitsyscall_stale(struct g *gp);
 uint32_t gmp_fastrand(void);

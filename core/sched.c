@@ -42,6 +42,7 @@ struct gmp_host gmp_host;
 __thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
 static struct m m0;
+static struct m not_m0; /* g->lockedm of a runnable G that wants any M but m0 */
 
 uint32_t gmp_fastrand(void)
 {
@@ -239,6 +240,50 @@ static bool m_init(struct m *mp)
 	return true;
 }
 
+static void mdead_put(struct m *mp)
+{
+	atomic_store(&mp->dead, true);
+	gmp_lock(&sched.lock);
+	mp->schedlink = sched.mdead;
+	sched.mdead = mp;
+	gmp_unlock(&sched.lock);
+}
+
+/* An M whose kernel thread has left its stack, or NULL. */
+static struct m *mdead_get(void)
+{
+	struct m **link, *mp;
+
+	gmp_lock(&sched.lock);
+	/* acquire: the kernel cleared the word as the thread's last act */
+	for (link = &sched.mdead; (mp = *link) != NULL; link = &mp->schedlink)
+		if (atomic_load_explicit(&mp->tidword, memory_order_acquire) == 0) {
+			*link = mp->schedlink;
+			break;
+		}
+	gmp_unlock(&sched.lock);
+	return mp;
+}
+
+/* g0: the end of a kernel thread. What its robust list holds, and who waits for tidword, is the kernel's business. */
+static void __attribute__((noreturn)) mexit(struct m *mp)
+{
+	gmp_sigset all = ~(gmp_sigset)0; /* SIG_NOTIFY as well */
+
+	sys_sigmask(SIG_SETMASK, &all, NULL);
+	if (mp->sigslot != NULL)
+		gmp_host.route_slot(mp);
+	mp->kmask = all;
+	mp->exiting = false;
+	mp->tid = 0;
+	mp->notified = 0;
+	if (mp->p != NULL)
+		gmp_handoffp(releasep(mp));
+	mdead_put(mp);
+	for (;;)
+		sys1(__NR_exit, 0);
+}
+
 /* A new kernel thread that takes pp. False: the kernel or memory says no; nothing has changed. */
 static bool newm(struct p *pp, bool spinning)
 {
@@ -246,28 +291,41 @@ static bool newm(struct p *pp, bool spinning)
 					   CLONE_THREAD | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
 	gmp_sigset all = SIG_ALL_BUT_NOTIFY, old;
 	struct m *mp, *head;
+	bool revived;
 	int tid;
 
 	if (getg() != NULL && getg()->m->tainted)
 		return false; /* sysmon will */
-	mp = gmp_persistentalloc(sizeof(*mp), 64);
-	if (mp == NULL || !m_init(mp))
-		return false;
-	gmp_lock(&sched.lock);
-	mp->id = sched.mcount++;
-	gmp_unlock(&sched.lock);
-	if (mp->id >= GMP_MAXM)
-		gmp_throw("thread exhaustion: 10000 kernel threads are blocked; see README, limits");
+	mp = mdead_get();
+	revived = mp != NULL;
+	if (revived)
+		mp->tainted = false;
+	if (!revived) {
+		mp = gmp_persistentalloc(sizeof(*mp), 64);
+		if (mp == NULL || !m_init(mp))
+			return false;
+		gmp_lock(&sched.lock);
+		mp->id = sched.mcount++;
+		gmp_unlock(&sched.lock);
+		if (mp->id >= GMP_MAXM)
+			gmp_throw("thread exhaustion: 10000 kernel threads are blocked; see README, limits");
+	}
 	gmp_cred_new_m(mp, getg() != NULL ? getg()->m : NULL);
 	mp->nextp = pp;
 	mp->spinning = spinning;
 	mp->kmask = all;
 	mp->g0.ctx.running = 1;
+	atomic_store(&mp->dead, false); /* from here on a change of credentials waits for it */
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, gmp_mstart, mp);
 	sys_sigmask(SIG_SETMASK, &old, NULL);
-	if (tid < 0)
-		return false; /* the struct is lost; the limit that caused it keeps that rare */
+	if (tid < 0) {
+		if (revived)
+			mdead_put(mp);
+		return false; /* a new struct is lost; the limit that caused it keeps that rare */
+	}
+	if (revived)
+		return true;
 	head = atomic_load_explicit(&sched.allm, memory_order_relaxed); /* a start value */
 	do
 		mp->alllink = head;
@@ -922,6 +980,12 @@ static void startlockedm(struct m *mp, struct g *gp)
 {
 	struct m *other = gp->lockedm;
 
+	if (other == &not_m0) { /* whoever gets our P finds it there */
+		gmp_runqput(mp->p, gp, true);
+		gmp_handoffp(releasep(mp));
+		stopm(mp);
+		return;
+	}
 	other->nextp = releasep(mp);
 	gmp_notewakeup(&other->park);
 	stopm(mp);
@@ -938,6 +1002,8 @@ static void schedule(struct m *mp)
 		execute(mp, mp->lockedg, false);
 		return;
 	}
+	if (unlikely(mp->exiting))
+		mexit(mp);
 	while (unlikely(mp->tainted)) { /* its G has ended; kernel threads of ours do not (PR_SET_PDEATHSIG) */
 		if (mp->p != NULL)
 			gmp_handoffp(releasep(mp));
@@ -949,6 +1015,8 @@ static void schedule(struct m *mp)
 		gp = findrunnable(mp, &inherit);
 		if (mp->spinning)
 			resetspinning(mp);
+		if (gp->lockedm == &not_m0 && mp != sched.m0)
+			gp->lockedm = NULL;
 		if (gp->lockedm == NULL)
 			break;
 		startlockedm(mp, gp);
@@ -1068,11 +1136,31 @@ void gmp_reacquire(struct g *gp)
 
 /* --- LockOSThread --- */
 
+/* On gp's stack, inside gmp_enter(): to the global queue, and on when another M takes it from there. */
+static void change_m(struct g *gp)
+{
+	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
+	gmp_lock(&sched.lock);
+	gmp_globrunqput_locked(gp);
+	gmp_unlock(&sched.lock);
+	switch_to_g0(gp);
+	resumed(gp);
+}
+
+/*
+ * m0, the process's first kernel thread, is for the main G alone: what is done to the kernel thread of another G must
+ * not be done to the one that stands for the process (its exit would make a zombie of it).
+ */
 void gmp_lock_os_thread(void)
 {
 	struct g *gp = getg();
 
 	gmp_enter();
+	if (gp->lockcnt == 0 && gp->m == sched.m0 && gp != sched.maing && gmp_tls.inshim == 1 &&
+	    gp->status == G_RUNNING) {
+		gp->lockedm = &not_m0;
+		change_m(gp);
+	}
 	if (gp->lockcnt++ == 0) {
 		gp->lockedm = gp->m;
 		gp->m->lockedg = gp;
@@ -1096,6 +1184,27 @@ void gmp_taint_os_thread(void)
 {
 	gmp_lock_os_thread();
 	getg()->m->tainted = true;
+}
+
+/* The kernel does for the thread's mutexes what it does when a thread dies with them. On a locked G, not inshim. */
+void gmp_shed_os_thread(void)
+{
+	struct g *gp = getg();
+	struct m *mp = gp->m;
+	uint32_t tid = mp->tidword;
+
+	gmp_enter();
+	gp->lockcnt = 0;
+	gp->lockedm = NULL;
+	mp->lockedg = NULL;
+	mp->exiting = true;
+	change_m(gp);
+	gmp_leave();
+	gmp_entersyscall();
+	/* acquire: pairs with the kernel's store when the thread is gone; it also wakes us, by a shared wake-up */
+	while (atomic_load_explicit(&mp->tidword, memory_order_acquire) == tid)
+		sys4(__NR_futex, &mp->tidword, 0 /* FUTEX_WAIT, not private */, tid, NULL);
+	gmp_exitsyscall();
 }
 
 /* --- boot --- */
@@ -1193,6 +1302,7 @@ void gmp_fork_child(void)
 	sched.lock = (struct lock){0};
 	sched.sig_lock = (struct lock){0};
 	sched.midle = NULL;
+	sched.mdead = NULL;
 	sched.nmidle = 0;
 	sched.mcount = 1;
 	sched.pidle = NULL;

@@ -292,7 +292,7 @@ int gmp_go_live(void)
 		sys4(__NR_rseq, area, 32, 1 /* RSEQ_FLAG_UNREGISTER */, 0x53053053);
 		*(int *)(area + 4) = -2; /* RSEQ_CPU_ID_REGISTRATION_FAILED */
 	}
-	sys1(__NR_set_tid_address, &gp->m->tidword);
+	gp->m->tidword = (uint32_t)sys1(__NR_set_tid_address, &gp->m->tidword);
 	gmp_signal_live();
 	init_nopreempt();
 	gmp_stdio_live();

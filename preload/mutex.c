@@ -294,6 +294,12 @@ static inline void acquired(pthread_mutex_t *m, int kind, int tid)
 	m->__data.__owner = tid;
 }
 
+/* Before threads begin: what the kernel knows the owner of is counted, so that the main G stays on m0 with it. */
+static bool early(const pthread_mutex_t *m)
+{
+	return getg() != NULL && mutex_special(mutex_kind(m));
+}
+
 static noinline int lock_kind(pthread_mutex_t *m, int kind)
 {
 	int tid = self_tid(), rc;
@@ -333,7 +339,7 @@ static noinline int lock_rest(pthread_mutex_t *m)
 
 	if (unlikely(!atomic_load_explicit(&sched.quick, memory_order_relaxed))) { /* set before other threads are */
 		if (!live())
-			return PASS(pthread_mutex_lock)(m);
+			return early(m) ? gmp_special_mutex(MUTEX_LOCK, m, 0, NULL) : PASS(pthread_mutex_lock)(m);
 		stress_point();
 	}
 	kind = mutex_kind(m);
@@ -393,14 +399,16 @@ static int clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec 
 int hook_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *abs)
 {
 	if (!live())
-		return PASS(pthread_mutex_timedlock)(m, abs);
+		return early(m) ? gmp_special_mutex(MUTEX_CLOCKLOCK, m, CLOCK_REALTIME, abs)
+				: PASS(pthread_mutex_timedlock)(m, abs);
 	return clocklock(m, CLOCK_REALTIME, abs);
 }
 
 int hook_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
 {
 	if (!live())
-		return PASS(pthread_mutex_clocklock)(m, clock, abs);
+		return early(m) ? gmp_special_mutex(MUTEX_CLOCKLOCK, m, clock, abs)
+				: PASS(pthread_mutex_clocklock)(m, clock, abs);
 	return clock_ok(clock) ? clocklock(m, clock, abs) : EINVAL;
 }
 
@@ -410,7 +418,7 @@ int hook_pthread_mutex_trylock(pthread_mutex_t *m)
 	word32 *w;
 
 	if (unlikely(!live()))
-		return PASS(pthread_mutex_trylock)(m);
+		return early(m) ? gmp_special_mutex(MUTEX_TRYLOCK, m, 0, NULL) : PASS(pthread_mutex_trylock)(m);
 	kind = mutex_kind(m);
 	if (mutex_special(kind))
 		return gmp_special_mutex(MUTEX_TRYLOCK, m, 0, NULL);
@@ -468,7 +476,7 @@ static noinline int unlock_rest(pthread_mutex_t *m)
 		m->__data.__lock = FREE;
 		return 0;
 	}
-	return live() ? unlock_kind(m, mutex_kind(m)) : PASS(pthread_mutex_unlock)(m);
+	return live() || early(m) ? unlock_kind(m, mutex_kind(m)) : PASS(pthread_mutex_unlock)(m);
 }
 
 static noinline int unlock_waited(word32 *w, uint32_t was)
@@ -540,7 +548,7 @@ struct special gmp_special_begin(int owner, bool robust)
 	struct special s = {.gp = getg()};
 	int *tid, ktid;
 
-	if (s.gp != NULL && gmp_tls.inshim == 0 && !on_g()) /* on_g(): mends a system call left by longjmp */
+	if (s.gp != NULL && gmp_tls.inshim == 0 && live() && !on_g()) /* on_g(): mends a system call left by longjmp */
 		s.gp = NULL;
 	if (s.gp == NULL)
 		return s;
@@ -572,7 +580,7 @@ static int special_lock(const struct special *s, enum mutex_op op, pthread_mutex
 {
 	/* Mostly it is free. EBUSY: perhaps EDEADLK and the like, which the full call finds out. */
 	int rc = real.pthread_mutex_trylock(m);
-	bool handoff = s->gp != NULL && gmp_tls.inshim == 0;
+	bool handoff = s->gp != NULL && gmp_tls.inshim == 0 && live();
 
 	if (op == MUTEX_TRYLOCK || rc != EBUSY)
 		return rc;
@@ -615,7 +623,7 @@ int gmp_special_mutex(enum mutex_op op, pthread_mutex_t *m, clockid_t clock, con
 
 int hook_pthread_mutex_consistent(pthread_mutex_t *m)
 {
-	if (!live())
+	if (!live() && !early(m))
 		return PASS(pthread_mutex_consistent)(m);
 	return gmp_special_mutex(MUTEX_CONSISTENT, m, 0, NULL);
 }

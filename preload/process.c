@@ -25,7 +25,7 @@ static void child_begin(void)
 	gp->m->lockedg = NULL;
 	gp->cancel_wake = 0;
 	/* Words that the kernel writes for this kernel thread must not lie in a G's TCB (HAZARDS: fork). */
-	sys1(__NR_set_tid_address, &gp->m->tidword);
+	gp->m->tidword = (uint32_t)sys1(__NR_set_tid_address, &gp->m->tidword);
 	gmp_signal_fork_child();
 	gmp_tls.inshim = 0;
 }

@@ -4,7 +4,8 @@
  * address of the TCB, so that pthread_self, which libc inlines, needs no hook.
  *
  * joinstate: JOINABLE -> JOINING (one joiner) -> back on timeout or cancel, or JOINABLE -> DETACHED. The ending thread
- * moves it to EXITED; who then wins EXITED -> JOINED (joiner, detacher, or the thread itself when DETACHED) frees it.
+ * moves it to EXITED; who then wins EXITED -> JOINED (joiner or detacher) frees it. A detached one frees itself and
+ * stays DETACHED.
  */
 #include <limits.h>
 #include <string.h>
@@ -54,15 +55,35 @@ static void release_robust(struct g *gp)
 	*(char **)head = head;
 }
 
+/* A robust mutex with priority inheritance is in its list, or about to be: the kernel hands it on, nobody else can. */
+static bool holds_robust_pi(struct g *gp)
+{
+	char *head = gp->tcb + gmp_tcb.robust_head;
+	uintptr_t entry = *(uintptr_t *)head;
+
+	if (((uintptr_t *)head)[2] & 1) /* list_op_pending; bit 0: priority inheritance */
+		return true;
+	for (int limit = 2048; (entry & ~1ul) != (uintptr_t)head && limit > 0; limit--) {
+		if (entry & 1)
+			return true;
+		entry = *(uintptr_t *)(entry & ~1ul);
+	}
+	return false;
+}
+
 static _Atomic(int) raw_status = -1; /* of the main thread's exit(2): then it is the process's */
 
 /* What the kernel and the scheduler have to do with the end of a thread. */
 static void __attribute__((noreturn)) thread_gone(struct g *gp)
 {
-	uint32_t old;
+	uint32_t old = J_JOINABLE;
 
 	gmp_props_end(gp);
 	gmp_signal_end_g(gp);
+	if (gp->lockcnt > 0 && holds_robust_pi(gp)) {
+		gmp_shed_os_thread();
+		*(char **)(gp->tcb + gmp_tcb.robust_head) = gp->tcb + gmp_tcb.robust_head;
+	}
 	gmp_enter();
 	if (*(char **)(gp->tcb + gmp_tcb.robust_head) != gp->tcb + gmp_tcb.robust_head)
 		release_robust(gp);
@@ -76,7 +97,8 @@ static void __attribute__((noreturn)) thread_gone(struct g *gp)
 	/* release: the result; pairs with the joiner's acquire. From here on a joiner may free the slot, and
 	 * ctx.running keeps it from being reused until this stack has been left. */
 	atomic_store_explicit(&gp->exited, 1, memory_order_release);
-	old = atomic_exchange(&gp->joinstate, J_EXITED);
+	while (old != J_DETACHED && !atomic_compare_exchange_weak(&gp->joinstate, &old, J_EXITED))
+		;
 	if (old == J_JOINING)
 		gmp_sema_wake(&gp->exited, 1, UINT32_MAX);
 	else if (old == J_DETACHED && gp->kind != GK_MAIN)
