@@ -407,8 +407,8 @@ int hook_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *abs)
 int hook_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, const struct timespec *abs)
 {
 	if (!live())
-		return early(m) ? gmp_special_mutex(MUTEX_CLOCKLOCK, m, clock, abs)
-				: PASS(pthread_mutex_clocklock)(m, clock, abs);
+		return early(m) && clock_ok(clock) ? gmp_special_mutex(MUTEX_CLOCKLOCK, m, clock, abs)
+						   : PASS(pthread_mutex_clocklock)(m, clock, abs);
 	return clock_ok(clock) ? clocklock(m, clock, abs) : EINVAL;
 }
 
@@ -516,8 +516,16 @@ int gmp_mutex_cond_unlock(pthread_mutex_t *m)
 {
 	int kind = mutex_kind(m), rc;
 
-	if (mutex_special(kind))
-		return gmp_special_mutex(MUTEX_UNLOCK, m, 0, NULL);
+	if (mutex_special(kind)) {
+		bool gives_up = (kind & MUTEX_KIND) != PTHREAD_MUTEX_RECURSIVE_NP || m->__data.__count == 1;
+
+		if (gives_up)
+			m->__data.__nusers++; /* libc's unlock takes it back, still under the lock */
+		rc = gmp_special_mutex(MUTEX_UNLOCK, m, 0, NULL);
+		if (rc != 0 && gives_up)
+			m->__data.__nusers--;
+		return rc;
+	}
 	rc = may_unlock(m, kind);
 	if (rc != 0)
 		return rc < 0 ? 0 : rc; /* recursive and held more than once: waits with it, as in NPTL */
@@ -530,8 +538,13 @@ int gmp_mutex_cond_lock(pthread_mutex_t *m, bool moved, bool granted)
 {
 	int kind = mutex_kind(m), tid = self_tid(), rc;
 
-	if (mutex_special(kind))
-		return gmp_special_mutex(MUTEX_LOCK, m, 0, NULL);
+	if (mutex_special(kind)) {
+		rc = gmp_special_mutex(MUTEX_LOCK, m, 0, NULL);
+		if (rc == EOWNERDEAD ||
+		    (rc == 0 && ((kind & MUTEX_KIND) != PTHREAD_MUTEX_RECURSIVE_NP || m->__data.__count == 1)))
+			m->__data.__nusers--;
+		return rc;
+	}
 	rc = relock(m, kind, tid);
 	if (rc >= 0)
 		return rc;
