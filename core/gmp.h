@@ -127,6 +127,7 @@ struct g {
 	bool tls_fresh; /* the TLS block is as _dl_allocate_tls made it */
 	bool user_stack; /* the caller's: [stack_lo, stack_hi) */
 	bool c11;	 /* start_fn returns int */
+	bool explicit_sched; /* made with PTHREAD_EXPLICIT_SCHED, says pthread_getattr_np */
 	bool slot_dirty; /* dead: its stack may still hold memory (stack.c) */
 	char name[16];
 
@@ -251,6 +252,8 @@ struct m {
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
 	bool tainted;	    /* runs nothing after it; clones no M, which would inherit what it has become */
+	bool props;	    /* affinity, policy or nice value are its G's, not the process's */
+	bool reset_props;   /* cloned from such a one: to be made ordinary before it runs a G */
 	bool exiting;	    /* ends its kernel thread when it next comes to the scheduler; own M */
 	_Atomic(bool) dead; /* its kernel thread has ended, or is about to, with all signals blocked */
 	struct m *schedlink; /* sched.midle or sched.mdead; sched.lock */
@@ -348,6 +351,8 @@ struct gmp_host {
 	void (*route_slot)(struct m *mp);
 	/* sysmon: take signals that wait for a G while every M runs one that blocks them. */
 	void (*take_signals)(void);
+	/* g0 of a new M that was cloned from one with properties of its own: make it ordinary */
+	void (*reset_props)(void);
 	/* stop for ever the whole process when the last G ends */
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */

@@ -314,6 +314,7 @@ static bool newm(struct p *pp, bool spinning)
 	mp->nextp = pp;
 	mp->spinning = spinning;
 	mp->kmask = all;
+	mp->reset_props = getg() != NULL && getg()->m->props;
 	mp->g0.ctx.running = 1;
 	atomic_store(&mp->dead, false); /* from here on a change of credentials waits for it */
 	sys_sigmask(SIG_SETMASK, &all, &old);
@@ -1032,6 +1033,8 @@ void gmp_mstart(void *arg)
 		mp->tid = sys_gettid();
 		mp->g0.tls->tid = mp->tid;
 		gmp_cred_catch_up(mp);
+		if (mp->reset_props)
+			gmp_host.reset_props();
 		acquirep(mp, mp->nextp);
 		mp->nextp = NULL;
 	}

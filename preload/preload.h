@@ -74,5 +74,17 @@ long gmp_raw_fork(long nr, const long a[6]); /* system call nr, which copies the
 void gmp_props_init(void);	       /* when threads begin */
 void gmp_props_apply(struct g *gp);    /* on gp: what others set */
 void gmp_props_end(struct g *gp);
+void gmp_props_reset(void); /* host.reset_props */
+
+struct create_props { /* what pthread_create has to give a new thread */
+	bool sched, affinity;
+	int policy;
+	struct sched_param param;
+	unsigned char cpus[128];
+};
+
+int gmp_props_check(struct create_props *cp, bool policy_set, bool param_set); /* on the creator: 0 or errno */
+int gmp_props_create(struct g *gp, const struct create_props *cp); /* 0 or errno; what cp lacks is the creator's */
+void gmp_props_attr(struct g *gp, int *ret_policy, struct sched_param *ret_param, unsigned char cpus[128]);
 struct g *gmp_g_of_tid(int tid);
 long gmp_kernel_tid(int tid); /* for the kernel: that of the M behind a virtual one, others as they are */

@@ -3,7 +3,8 @@
  * Properties of kernel threads that a program sets on a pthread: CPU affinity, scheduling policy and priority, nice.
  * A G that has one runs locked to its M for the rest of its life (Go: LockOSThread), and the M carries the property.
  * What another thread sets is recorded, and applied by the target itself at its next exit from the shim. Getters
- * answer what was set. When the G ends its M gets the process's own values back.
+ * answer what was set. When the G ends its M gets the process's own values back. As in NPTL a thread inherits all this
+ * from its creator; from the process (what main had before threads began) it does so because all Ms have it.
  */
 #include <string.h>
 #include <sys/resource.h>
@@ -26,7 +27,12 @@ struct props { /* owned by its G; written under props_lock by others */
 
 static struct lock props_lock; /* rank SIG: core/HACKING.md */
 static struct props *free_props;
-static unsigned char process_cpus[128];
+/* what a thread without props has */
+static struct {
+	unsigned char cpus[128];
+	int policy, nice;
+	struct sched_param param;
+} process;
 
 static struct props *get_props(struct g *gp)
 {
@@ -62,6 +68,7 @@ void gmp_props_apply(struct g *gp)
 	if (!pr->locked) {
 		pr->locked = true;
 		gmp_lock_os_thread();
+		gp->m->props = true;
 	}
 	pr->error = 0;
 	if (dirty & P_AFFINITY)
@@ -72,22 +79,32 @@ void gmp_props_apply(struct g *gp)
 		pr->error = -(int)sys3(__NR_setpriority, PRIO_PROCESS, gp->m->tid, pr->nice);
 }
 
+static void reset(uint32_t which)
+{
+	if (which & P_AFFINITY)
+		sys3(__NR_sched_setaffinity, 0, sizeof(process.cpus), process.cpus);
+	if (which & P_SCHED)
+		sys3(__NR_sched_setscheduler, 0, process.policy, &process.param);
+	if (which & P_NICE)
+		sys3(__NR_setpriority, PRIO_PROCESS, 0, process.nice);
+}
+
+void gmp_props_reset(void)
+{
+	reset(P_AFFINITY | P_SCHED | P_NICE);
+}
+
 /* The G is about to end: its M is an ordinary one again. */
 void gmp_props_end(struct g *gp)
 {
 	struct props *pr = gp->props;
-	struct sched_param zero = {0};
 
 	if (pr == NULL)
 		return;
 	gp->props = NULL;
 	if (pr->locked) {
-		if (pr->set & P_AFFINITY)
-			sys3(__NR_sched_setaffinity, gp->m->tid, sizeof(process_cpus), process_cpus);
-		if (pr->set & P_SCHED)
-			sys3(__NR_sched_setscheduler, gp->m->tid, SCHED_OTHER, &zero);
-		if (pr->set & P_NICE)
-			sys3(__NR_setpriority, PRIO_PROCESS, gp->m->tid, getpriority(PRIO_PROCESS, 0));
+		reset(pr->set);
+		gp->m->props = false;
 		gmp_unlock_os_thread();
 	}
 	gmp_enter();
@@ -100,7 +117,10 @@ void gmp_props_end(struct g *gp)
 
 void gmp_props_init(void)
 {
-	sys3(__NR_sched_getaffinity, 0, sizeof(process_cpus), process_cpus);
+	sys3(__NR_sched_getaffinity, 0, sizeof(process.cpus), process.cpus);
+	process.policy = (int)sys1(__NR_sched_getscheduler, 0);
+	sys2(__NR_sched_getparam, 0, &process.param);
+	process.nice = 20 - (int)sys2(__NR_getpriority, PRIO_PROCESS, 0);
 }
 
 /* The property is in pr and valid: apply it, now for the caller, soon for another. An errno. */
@@ -121,8 +141,8 @@ static int changed(struct g *gp, struct props *pr, uint32_t which)
 
 /* --- affinity --- */
 
-/* What the kernel would say of the mask, tried on the calling kernel thread. An errno. */
-static int try_affinity(const unsigned char *cpus, size_t size)
+/* Try the mask on the calling kernel thread and undo it. An errno; 0: ret has what is left of it on this machine. */
+static int try_affinity(const void *cpus, size_t size, unsigned char ret[128] /* may be cpus */)
 {
 	unsigned char was[128];
 	long rc;
@@ -131,24 +151,30 @@ static int try_affinity(const unsigned char *cpus, size_t size)
 	gmp_enter();
 	sys3(__NR_sched_getaffinity, 0, sizeof(was), was);
 	rc = sys3(__NR_sched_setaffinity, 0, size, cpus);
-	if (rc == 0)
+	if (rc == 0) {
+		memset(ret, 0, 128);
+		sys3(__NR_sched_getaffinity, 0, 128, ret);
 		sys3(__NR_sched_setaffinity, 0, sizeof(was), was);
+	}
 	gmp_leave();
 	return (int)-rc;
 }
 
 static int set_affinity(struct g *gp, size_t size, const cpu_set_t *set)
 {
-	struct props *pr;
-	int rc = try_affinity((const unsigned char *)set, size);
+	unsigned char cpus[128];
+	struct props *pr = gp->props;
+	int rc = try_affinity(set, size, cpus);
 
 	if (rc != 0)
 		return rc;
+	/* what everybody has needs no M of its own */
+	if (memcmp(cpus, process.cpus, sizeof(cpus)) == 0 && !(pr != NULL && pr->set & P_AFFINITY))
+		return 0;
 	pr = get_props(gp);
 	if (pr == NULL)
 		return ENOMEM;
-	memset(pr->cpus, 0, sizeof(pr->cpus));
-	memcpy(pr->cpus, set, size < sizeof(pr->cpus) ? size : sizeof(pr->cpus));
+	memcpy(pr->cpus, cpus, sizeof(pr->cpus));
 	return changed(gp, pr, P_AFFINITY);
 }
 
@@ -165,7 +191,7 @@ static int get_affinity(struct g *gp, size_t size, cpu_set_t *set)
 	if (pr != NULL && pr->set & P_AFFINITY)
 		memcpy(set, pr->cpus, (size_t)n < sizeof(pr->cpus) ? (size_t)n : sizeof(pr->cpus));
 	else
-		memcpy(set, process_cpus, (size_t)n < sizeof(process_cpus) ? (size_t)n : sizeof(process_cpus));
+		memcpy(set, process.cpus, (size_t)n < sizeof(process.cpus) ? (size_t)n : sizeof(process.cpus));
 	return 0;
 }
 
@@ -239,26 +265,40 @@ int hook_sched_getaffinity(pid_t tid, size_t size, cpu_set_t *set)
 
 /* --- policy and priority --- */
 
+/* The kernel's verdict on policy, priority and permission, tried on the calling kernel thread and undone. An errno. */
+static int try_sched(int policy, const struct sched_param *param)
+{
+	struct sched_param was;
+	int was_policy, rc;
+
+	gmp_enter();
+	was_policy = (int)sys1(__NR_sched_getscheduler, 0);
+	sys2(__NR_sched_getparam, 0, &was);
+	rc = -(int)sys3(__NR_sched_setscheduler, 0, policy, param);
+	if (rc == 0)
+		sys3(__NR_sched_setscheduler, 0, was_policy, &was);
+	gmp_leave();
+	return rc;
+}
+
+static bool is_process_sched(int policy, const struct sched_param *param)
+{
+	return policy == process.policy && param->sched_priority == process.param.sched_priority;
+}
+
 static int set_sched(struct g *gp, int policy, const struct sched_param *param)
 {
-	struct props *pr = get_props(gp);
-	int self_policy, rc;
-	struct sched_param was;
+	struct props *pr = gp->props;
+	int rc;
 
+	/* what everybody has needs no M of its own */
+	if (is_process_sched(policy, param) && !(pr != NULL && pr->set & P_SCHED))
+		return 0;
+	pr = get_props(gp);
 	if (pr == NULL)
 		return ENOMEM;
-	/* NPTL's default for everybody needs no M of its own */
-	if (policy == SCHED_OTHER && param->sched_priority == 0 && !(pr->set & P_SCHED))
-		return 0;
 	if (gp != getg()) {
-		/* the kernel's verdict on policy, priority and permission, tried here and undone */
-		gmp_enter();
-		self_policy = (int)sys1(__NR_sched_getscheduler, 0);
-		sys2(__NR_sched_getparam, 0, &was);
-		rc = -(int)sys3(__NR_sched_setscheduler, 0, policy, param);
-		if (rc == 0)
-			sys3(__NR_sched_setscheduler, 0, self_policy, &was);
-		gmp_leave();
+		rc = try_sched(policy, param);
 		if (rc != 0)
 			return rc;
 	}
@@ -278,8 +318,68 @@ static int get_policy(struct g *gp, struct sched_param *param)
 		*param = pr->param;
 		return pr->policy;
 	}
-	param->sched_priority = 0;
-	return SCHED_OTHER;
+	*param = process.param;
+	return process.policy;
+}
+
+/* --- creation --- */
+
+int gmp_props_check(struct create_props *cp, bool policy_set, bool param_set)
+{
+	struct g *self = getg();
+	struct sched_param param = process.param;
+	int rc, policy = self != NULL ? get_policy(self, &param) : process.policy;
+
+	if (cp->sched) {
+		if (!policy_set)
+			cp->policy = policy;
+		if (!param_set)
+			cp->param = param;
+		rc = is_process_sched(cp->policy, &cp->param) ? 0 : try_sched(cp->policy, &cp->param);
+		if (rc != 0)
+			return rc;
+	}
+	return cp->affinity ? try_affinity(cp->cpus, sizeof(cp->cpus), cp->cpus) : 0;
+}
+
+int gmp_props_create(struct g *gp, const struct create_props *cp)
+{
+	struct g *self = getg();
+	const struct props *mine = self != NULL ? self->props : NULL;
+	struct props pr = {.set = mine != NULL ? mine->set : 0}, *theirs;
+
+	if (mine != NULL)
+		pr = *mine;
+	if (cp->sched) {
+		pr.policy = cp->policy;
+		pr.param = cp->param;
+		pr.set |= P_SCHED;
+	}
+	if (cp->affinity) {
+		memcpy(pr.cpus, cp->cpus, sizeof(pr.cpus));
+		pr.set |= P_AFFINITY;
+	}
+	if (pr.set & P_SCHED && is_process_sched(pr.policy, &pr.param))
+		pr.set &= ~(uint32_t)P_SCHED;
+	if (pr.set & P_AFFINITY && memcmp(pr.cpus, process.cpus, sizeof(pr.cpus)) == 0)
+		pr.set &= ~(uint32_t)P_AFFINITY;
+	if (pr.set == 0)
+		return 0;
+	theirs = get_props(gp);
+	if (theirs == NULL)
+		return EAGAIN;
+	pr.dirty = pr.set;
+	pr.locked = false;
+	pr.next = NULL;
+	*theirs = pr;
+	return 0;
+}
+
+void gmp_props_attr(struct g *gp, int *ret_policy, struct sched_param *ret_param, unsigned char cpus[128])
+{
+	*ret_policy = get_policy(gp, ret_param);
+	memset(cpus, 0, 128);
+	get_affinity(gp, 128, (cpu_set_t *)(void *)cpus);
 }
 
 int hook_pthread_setschedparam(pthread_t th, int policy, const struct sched_param *param)
@@ -378,20 +478,42 @@ int hook_pthread_getcpuclockid(pthread_t th, clockid_t *clock)
 	return 0;
 }
 
+/*
+ * The main thread's nice value is a wish of the whole program: all Ms follow, also those that threads run on that
+ * natively would keep their own. Threads that it creates later inherit it; each on an M of its own would be a high price.
+ */
+static int set_process_nice(int prio)
+{
+	int rc = -(int)sys3(__NR_setpriority, PRIO_PROCESS, 0, prio);
+
+	for (struct m *mp = rc == 0 ? sched.allm : NULL; mp != NULL; mp = mp->alllink)
+		if (mp->tid != 0 && !mp->props)
+			sys3(__NR_setpriority, PRIO_PROCESS, mp->tid, prio);
+	if (rc == 0)
+		process.nice = prio;
+	return rc;
+}
+
 int hook_setpriority(__priority_which_t which, id_t who, int prio)
 {
 	struct g *gp = which == PRIO_PROCESS ? gmp_g_of_tid((int)who) : NULL;
 	struct props *pr;
 	int rc;
 
-	/* the main thread's nice value is an ordinary wish of the whole program: all Ms follow it */
-	if (gp == NULL || gp == sched.maing)
+	if (gp == NULL)
 		return PASS(setpriority)(which, who, prio);
+	prio = prio < -20 ? -20 : prio > 19 ? 19 : prio;
+	if (gp == sched.maing && !(gp->props != NULL && gp->m->props)) {
+		rc = set_process_nice(prio);
+		return rc == 0 ? 0 : fail(rc);
+	}
 	pr = get_props(gp);
 	if (pr == NULL)
 		return fail(ENOMEM);
 	pr->nice = prio;
 	rc = changed(gp, pr, P_NICE);
+	if (rc != 0)
+		pr->set &= ~(uint32_t)P_NICE;
 	return rc == 0 ? 0 : fail(rc);
 }
 
@@ -399,9 +521,22 @@ int hook_getpriority(__priority_which_t which, id_t who)
 {
 	struct g *gp = which == PRIO_PROCESS ? gmp_g_of_tid((int)who) : NULL;
 
-	if (gp == NULL || gp == sched.maing)
+	if (gp == NULL)
 		return PASS(getpriority)(which, who);
 	if (gp->props != NULL && ((struct props *)gp->props)->set & P_NICE)
 		return ((struct props *)gp->props)->nice;
-	return real.getpriority(which, 0);
+	return process.nice;
+}
+
+int hook_nice(int inc)
+{
+	int old_errno = errno, prio;
+
+	if (!live() || getg() == NULL)
+		return PASS(nice)(inc);
+	prio = hook_getpriority(PRIO_PROCESS, 0) + inc;
+	if (hook_setpriority(PRIO_PROCESS, 0, prio) != 0)
+		return errno == EACCES ? fail(EPERM) : -1;
+	errno = old_errno;
+	return hook_getpriority(PRIO_PROCESS, 0);
 }

@@ -21,6 +21,23 @@ enum { J_JOINABLE, J_JOINING, J_DETACHED, J_EXITED, J_JOINED };
 #define HOST_EXITED ((void *)1) /* g->host: pthread_exit set g->result */
 
 static _Atomic(size_t) default_stacksize, default_guardsize; /* 0: ask libc */
+static _Atomic(bool) default_sizes_only = true; /* pthread_setattr_default_np has set nothing else */
+
+/* The head of pthread_attr_t, the same in every glibc: nptl's struct pthread_attr. */
+struct attr_head {
+	struct sched_param param;
+	int policy, flags;
+	size_t guardsize;
+	void *stackaddr;
+	size_t stacksize;
+	void *extension; /* affinity and signal mask; NULL: neither */
+};
+
+/* attr_head.flags */
+#define ATTR_NOTINHERITSCHED 0x02
+#define ATTR_SCHED_SET 0x20
+#define ATTR_POLICY_SET 0x40
+
 
 struct g *gmp_thread(pthread_t th)
 {
@@ -167,6 +184,8 @@ static void thread_main(void *arg)
 	if (gmp_sigsetjmp(buf.__cancel_jmp_buf, 0) == 0) {
 		__pthread_register_cancel(&buf);
 		gmp_leave(); /* a G begins inside the shim */
+		if (unlikely(gp->props != NULL))
+			gmp_props_apply(gp);
 		gp->result = call_start(gp);
 	} else if (getg()->host != HOST_EXITED) {
 		getg()->result = PTHREAD_CANCELED;
@@ -177,9 +196,10 @@ static void thread_main(void *arg)
 struct create_args {
 	size_t stacksize, guardsize;
 	char *stack; /* the caller's, its top; NULL: ours */
-	bool detached, c11;
-	bool has_mask;
+	bool detached, explicit_sched;
+	bool has_mask, has_props;
 	gmp_sigset mask;
+	struct create_props props;
 };
 
 static size_t default_attr(_Atomic(size_t) *which)
@@ -199,25 +219,60 @@ static size_t default_attr(_Atomic(size_t) *which)
 	return atomic_load_explicit(which, memory_order_relaxed);
 }
 
-/* 0 or EINVAL. */
+/* Scheduling and affinity of a new thread. 0 or an errno: the kernel's verdict on them. */
+static int read_props(const pthread_attr_t *attr, struct create_args *a)
+{
+	const struct attr_head *h = (const void *)attr;
+	unsigned char cpus[sizeof(a->props.cpus) + sizeof(long)];
+
+	memset(&a->props, 0, sizeof(a->props));
+	a->explicit_sched = h->flags & ATTR_NOTINHERITSCHED;
+	a->props.sched = a->explicit_sched && h->flags & (ATTR_SCHED_SET | ATTR_POLICY_SET);
+	a->props.policy = h->policy;
+	a->props.param = h->param;
+	/* where none was set, it answers with ones as far as we ask: also beyond what one of 1,024 CPUs can have */
+	if (h->extension != NULL && real.pthread_attr_getaffinity_np(attr, sizeof(cpus), (void *)cpus) == 0 &&
+	    cpus[sizeof(cpus) - 1] == 0) {
+		a->props.affinity = true;
+		memcpy(a->props.cpus, cpus, sizeof(a->props.cpus));
+	}
+	a->has_props = a->props.sched || a->props.affinity;
+	return a->has_props ? gmp_props_check(&a->props, h->flags & ATTR_POLICY_SET, h->flags & ATTR_SCHED_SET) : 0;
+}
+
+/* 0 or an errno. */
 static int read_attr(const pthread_attr_t *attr, struct create_args *a)
 {
+	const struct attr_head *h = (const void *)attr;
 	void *addr;
 	size_t size = 0, tls = gmp_host.tls_size;
 	int detached = PTHREAD_CREATE_JOINABLE;
 	sigset_t set;
 
-	memset(a, 0, sizeof(*a));
+	a->stack = NULL;
+	a->detached = a->explicit_sched = a->has_mask = a->has_props = false;
+	a->props.sched = a->props.affinity = false;
 	if (attr == NULL) {
-		a->stacksize = default_attr(&default_stacksize);
-		a->guardsize = default_attr(&default_guardsize);
-		return 0;
+		pthread_attr_t def;
+		int rc;
+
+		if (likely(atomic_load_explicit(&default_sizes_only, memory_order_relaxed))) {
+			a->stacksize = default_attr(&default_stacksize);
+			a->guardsize = default_attr(&default_guardsize);
+			return 0;
+		}
+		rc = real.pthread_getattr_default_np(&def);
+		if (rc != 0)
+			return rc;
+		rc = read_attr(&def, a);
+		real.pthread_attr_destroy(&def);
+		return rc;
 	}
 	real.pthread_attr_getstack(attr, &addr, &size);
 	real.pthread_attr_getguardsize(attr, &a->guardsize);
 	real.pthread_attr_getdetachstate(attr, &detached);
 	a->detached = detached == PTHREAD_CREATE_DETACHED;
-	if (real.pthread_attr_getsigmask_np(attr, &set) == 0) {
+	if (h->extension != NULL && real.pthread_attr_getsigmask_np(attr, &set) == 0) {
 		a->has_mask = true;
 		memcpy(&a->mask, &set, sizeof(a->mask));
 	}
@@ -227,15 +282,24 @@ static int read_attr(const pthread_attr_t *attr, struct create_args *a)
 		a->stack = (char *)addr + size;
 		a->stacksize = size;
 		a->guardsize = 0;
-		return 0;
+	} else {
+		/* getstacksize answers the default where none was set */
+		real.pthread_attr_getstacksize(attr, &a->stacksize);
+		if (a->stacksize < tls + MINIMAL_REST_STACK)
+			return EINVAL;
+		if (a->guardsize + a->stacksize < a->guardsize || a->guardsize + sched.page_size < a->guardsize)
+			return EINVAL;
 	}
-	/* getstacksize answers the default where none was set */
-	real.pthread_attr_getstacksize(attr, &a->stacksize);
-	if (a->stacksize < tls + MINIMAL_REST_STACK)
-		return EINVAL;
-	if (a->guardsize + a->stacksize < a->guardsize || a->guardsize + sched.page_size < a->guardsize)
-		return EINVAL;
-	return 0;
+	return h->extension != NULL || h->flags & ATTR_NOTINHERITSCHED ? read_props(attr, a) : 0;
+}
+
+static void free_joined(struct g *gp)
+{
+	if (gp->kind == GK_MAIN)
+		return;
+	gmp_enter();
+	gmp_gfree(gp);
+	gmp_leave();
 }
 
 static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg, bool c11, void *caller)
@@ -257,6 +321,14 @@ static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg
 	gp->createpc = (uintptr_t)caller;
 	gp->parent = self != NULL ? self->goid : 0;
 	gp->guardsize = a.guardsize;
+	gp->explicit_sched = a.explicit_sched;
+	if (unlikely(a.has_props || (self != NULL && self->props != NULL))) {
+		rc = gmp_props_create(gp, &a.props);
+		if (rc != 0) {
+			free_joined(gp);
+			return rc;
+		}
+	}
 	if (a.stack != NULL) {
 		gp->user_stack = true;
 		gp->stack_lo = a.stack - a.stacksize;
@@ -302,15 +374,6 @@ int hook_thrd_create(thrd_t *th, thrd_start_t fn, void *arg)
 	if (rc == 0)
 		rc = create(th, NULL, (void *)(uintptr_t)fn, arg, true, __builtin_return_address(0));
 	return rc == 0 ? thrd_success : rc == EAGAIN || rc == ENOMEM ? thrd_nomem : thrd_error;
-}
-
-static void free_joined(struct g *gp)
-{
-	if (gp->kind == GK_MAIN)
-		return;
-	gmp_enter();
-	gmp_gfree(gp);
-	gmp_leave();
 }
 
 /* block: wait at all; deadline: monotonic ns. */
@@ -466,28 +529,44 @@ int hook_pthread_setattr_default_np(const pthread_attr_t *attr)
 
 	atomic_store_explicit(&default_stacksize, 0, memory_order_relaxed);
 	atomic_store_explicit(&default_guardsize, 0, memory_order_relaxed);
+	if (rc == 0) {
+		const struct attr_head *h = (const void *)attr;
+
+		atomic_store_explicit(&default_sizes_only, h->flags == 0 && h->extension == NULL,
+				      memory_order_relaxed);
+	}
 	return rc;
 }
 
 int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
 {
+	struct attr_head *h = (void *)attr;
+	unsigned char cpus[128];
 	struct g *gp;
 	char *top;
 	int rc;
 
-	if (!live() || (gp = gmp_thread(th)) == NULL || gp->kind == GK_MAIN)
+	if (!live() || (gp = gmp_thread(th)) == NULL)
 		return PASS(pthread_getattr_np)(th, attr);
-	rc = real.pthread_attr_init(attr);
+	rc = gp->kind == GK_MAIN ? real.pthread_getattr_np(th, attr) : real.pthread_attr_init(attr);
 	if (rc != 0)
 		return rc;
+	gmp_props_attr(gp, &h->policy, &h->param, cpus);
 	/* As NPTL counts: TLS block and TCB are part of the stack. */
-	top = gp->user_stack ? gp->stack_hi
-			     : (char *)(((uintptr_t)(gp + 1) + sched.page_size - 1) & -(uintptr_t)sched.page_size);
-	real.pthread_attr_setstack(attr, top - gmp_stacksize(gp), gmp_stacksize(gp));
-	real.pthread_attr_setguardsize(attr, gp->guardsize);
-	real.pthread_attr_setdetachstate(attr, gp->joinstate == J_DETACHED ? PTHREAD_CREATE_DETACHED
-									   : PTHREAD_CREATE_JOINABLE);
-	return 0;
+	if (gp->kind != GK_MAIN) {
+		top = gp->user_stack ? gp->stack_hi
+				     : (char *)(((uintptr_t)(gp + 1) + sched.page_size - 1) & -sched.page_size);
+		real.pthread_attr_setstack(attr, top - gmp_stacksize(gp), gmp_stacksize(gp));
+		real.pthread_attr_setguardsize(attr, gp->guardsize);
+		real.pthread_attr_setdetachstate(attr, gp->joinstate == J_DETACHED ? PTHREAD_CREATE_DETACHED
+										   : PTHREAD_CREATE_JOINABLE);
+		if (gp->explicit_sched)
+			h->flags |= ATTR_NOTINHERITSCHED;
+	}
+	rc = real.pthread_attr_setaffinity_np(attr, sizeof(cpus), (const void *)cpus);
+	if (rc != 0)
+		real.pthread_attr_destroy(attr);
+	return rc;
 }
 
 int hook_pthread_setname_np(pthread_t th, const char *name)
