@@ -150,6 +150,8 @@ struct g {
 	bool shielded;		      /* preload/cancel.c: cancellation is disabled for a moment */
 	void *host;		      /* preload: HOST_EXITED of thread.c */
 	void *props;		      /* preload/props.c */
+	_Atomic(int64_t) cpu_ns;      /* CPU time, while sched.cpu_acct; cputime.c */
+	uint64_t born;		      /* arch_cycles() at creation */
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
@@ -262,6 +264,7 @@ struct m {
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
 	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
+	_Atomic(int64_t) cpu_mark; /* cputime.c */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
 	_Atomic(uint32_t) dump_state; /* dump.c: DUMP_* */
 	struct g *dump_g;	      /* who ran there when it answered, and with what registers */
@@ -288,6 +291,7 @@ struct sched {
 
 	/* atomics, read everywhere */
 	_Atomic(bool) started __attribute__((aligned(64))); /* sysmon and further Ms exist */
+	_Atomic(bool) cpu_acct; /* the CPU time of each G is counted (cputime.c) */
 	_Atomic(bool) quick; /* started, and not in stress mode: one test for the hottest hooks */
 	_Atomic(int32_t) npidle;
 	_Atomic(int32_t) nmspinning;
@@ -500,6 +504,13 @@ void gmp_cred_catch_up(struct m *mp);
 void gmp_cred_new_m(struct m *mp, struct m *cloner);
 void gmp_cred_sysmon(void);
 void gmp_cred_fork_child(void);
+
+/* --- cputime.c --- */
+void gmp_cpu_switch(struct m *mp, struct g *gp);
+void gmp_cpu_asked(void);
+void gmp_cpu_live(void);
+int64_t gmp_cpu_of(struct g *gp);
+void gmp_cpu_fork_child(void);
 
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);

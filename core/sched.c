@@ -276,6 +276,7 @@ static void __attribute__((noreturn)) mexit(struct m *mp)
 	mp->kmask = all;
 	mp->exiting = false;
 	mp->tid = 0;
+	mp->cpu_mark = 0;
 	mp->notified = 0;
 	if (mp->p != NULL)
 		gmp_handoffp(releasep(mp));
@@ -522,6 +523,8 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 {
 	struct p *pp = mp->p;
 
+	if (unlikely(atomic_load_explicit(&sched.cpu_acct, memory_order_relaxed)))
+		gmp_cpu_switch(mp, mp->curg); /* the one that leaves, NULL on g0 */
 	atomic_store_explicit(&gp->ctx.running, 1, memory_order_relaxed); /* we own gp */
 	gp->m = mp;
 	mp->curg = gp;
@@ -566,6 +569,8 @@ static void switch_to_g0(struct g *gp)
 {
 	struct m *mp = gp->m;
 
+	if (unlikely(atomic_load_explicit(&sched.cpu_acct, memory_order_relaxed)))
+		gmp_cpu_switch(mp, gp);
 	mp->curg = NULL;
 	atomic_store_explicit(&mp->g0.ctx.running, 1, memory_order_relaxed); /* own M only */
 	arch_switch(&gp->ctx, &mp->g0.ctx);
@@ -1293,6 +1298,7 @@ void gmp_fork_child(void)
 	gmp_cred_fork_child();
 	gmp_stats_fork_child();
 	gmp_dump_fork_child();
+	gmp_cpu_fork_child();
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;

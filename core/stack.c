@@ -263,6 +263,8 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 	gp->props = NULL;
 	gp->altstack = (struct gmp_altstack){0};
 	gp->cancel_wake = 0;
+	gp->cpu_ns = 0;
+	gp->born = arch_cycles();
 	gp->name[0] = '\0';
 	gp->goid = atomic_fetch_add_explicit(&sched.goidgen, 1, memory_order_relaxed) + 1;
 	gmp_tcb_set_tid(gp, gmp_newtid());

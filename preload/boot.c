@@ -298,6 +298,7 @@ int gmp_go_live(void)
 	init_nopreempt();
 	gmp_stdio_live();
 	gmp_props_init();
+	gmp_cpu_live();
 	gmp_preempt_init();
 	gmp_netpoll_init(); /* while nobody else opens descriptors; tried again on need if it fails */
 	rc = gmp_main_started();

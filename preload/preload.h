@@ -62,6 +62,10 @@ void gmp_cancel_unshield(void);
 /* --- ident.c --- */
 bool gmp_private_futex(const long a[6], long *ret); /* false: the kernel's; *ret: -errno */
 
+/* --- cputime.c --- */
+/* Make of a G's clock and time the kernel's; 0 or errno. Other clocks are left alone. */
+int gmp_cpu_nanosleep(clockid_t *clock, int flags, const struct timespec **req, struct timespec *moved);
+
 /* --- stdio.c --- */
 const char *gmp_stdio_init(void); /* NULL, or why threads cannot share streams here */
 void gmp_stdio_live(void);	  /* when threads begin */
@@ -74,6 +78,7 @@ long gmp_raw_fork(long nr, const long a[6]); /* system call nr, which copies the
 void gmp_props_init(void);	       /* when threads begin */
 void gmp_props_apply(struct g *gp);    /* on gp: what others set */
 void gmp_props_end(struct g *gp);
+int gmp_props_bind(struct g *gp); /* lock gp to an M for life; its tid, 0: gp is gone */
 void gmp_props_reset(void); /* host.reset_props */
 
 struct create_props { /* what pthread_create has to give a new thread */

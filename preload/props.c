@@ -12,12 +12,12 @@
 
 #include "preload/preload.h"
 
-enum { P_AFFINITY = 1, P_SCHED = 2, P_NICE = 4 };
+enum { P_AFFINITY = 1, P_SCHED = 2, P_NICE = 4, P_BIND = 8 /* nothing but an M of its own */ };
 
 struct props { /* owned by its G; written under props_lock by others */
 	uint32_t set;	/* P_* that were set */
 	uint32_t dirty; /* not yet on the M */
-	bool locked;
+	_Atomic(bool) locked;
 	int policy, nice;
 	struct sched_param param;
 	unsigned char cpus[128]; /* CPU_SETSIZE bits */
@@ -66,9 +66,10 @@ void gmp_props_apply(struct g *gp)
 	if (dirty == 0)
 		return;
 	if (!pr->locked) {
-		pr->locked = true;
 		gmp_lock_os_thread();
 		gp->m->props = true;
+		/* release: gp->m is the one for good; pairs with gmp_props_bind() */
+		atomic_store_explicit(&pr->locked, true, memory_order_release);
 	}
 	pr->error = 0;
 	if (dirty & P_AFFINITY)
@@ -137,6 +138,21 @@ static int changed(struct g *gp, struct props *pr, uint32_t which)
 	gmp_interrupt(gp);
 	gmp_leave();
 	return 0;
+}
+
+int gmp_props_bind(struct g *gp)
+{
+	struct props *pr = get_props(gp);
+
+	if (pr == NULL)
+		return 0;
+	changed(gp, pr, P_BIND);
+	while (!atomic_load_explicit(&pr->locked, memory_order_acquire)) { /* it has been asked, and comes by */
+		if (gp->exited || gp->props != pr)
+			return 0;
+		hook_sched_yield();
+	}
+	return gp->m->tid;
 }
 
 /* --- affinity --- */
@@ -363,11 +379,12 @@ int gmp_props_create(struct g *gp, const struct create_props *cp)
 		pr.set &= ~(uint32_t)P_SCHED;
 	if (pr.set & P_AFFINITY && memcmp(pr.cpus, process.cpus, sizeof(pr.cpus)) == 0)
 		pr.set &= ~(uint32_t)P_AFFINITY;
-	if (pr.set == 0)
-		return 0;
 	theirs = get_props(gp);
 	if (theirs == NULL)
 		return EAGAIN;
+	pr.set &= ~(uint32_t)P_BIND;
+	if (pr.set == 0)
+		return 0;
 	pr.dirty = pr.set;
 	pr.locked = false;
 	pr.next = NULL;
@@ -458,23 +475,6 @@ int hook_sched_getparam(pid_t tid, struct sched_param *param)
 	if (gp == NULL)
 		return PASS(sched_getparam)(tid, param);
 	get_policy(gp, param);
-	return 0;
-}
-
-/*
- * The clock of the kernel thread that runs the G, or ran it last: there is none of a single G.
- * CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED of the kernel's posix-timers.h, in glibc's encoding.
- */
-int hook_pthread_getcpuclockid(pthread_t th, clockid_t *clock)
-{
-	struct g *gp;
-
-	if (!live() || (gp = gmp_thread(th)) == NULL)
-		return PASS(pthread_getcpuclockid)(th, clock);
-	if (gp->exited)
-		return ESRCH;
-	*clock = gp == getg() ? CLOCK_THREAD_CPUTIME_ID
-			      : (clockid_t)(~(unsigned)(gp->m != NULL ? gp->m->tid : sched.m0->tid) << 3 | 6);
 	return 0;
 }
 

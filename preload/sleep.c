@@ -162,8 +162,12 @@ int hook_clock_nanosleep(clockid_t clock, int flags, const struct timespec *req,
 	if (!on_g())
 		return PASS(clock_nanosleep)(clock, flags, req, rem);
 	stress_point();
-	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
-		return sleep_kernel(clock, flags, req, rem);
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC) {
+		struct timespec moved;
+		int rc = gmp_cpu_nanosleep(&clock, flags, &req, &moved);
+
+		return rc != 0 ? rc : sleep_kernel(clock, flags, req, rem);
+	}
 	/* A relative sleep is not touched by clock_settime: both clocks run alike. */
 	return flags & TIMER_ABSTIME ? sleep_abs(clock, req) : sleep_rel(req, rem);
 }

@@ -109,6 +109,8 @@ static void __attribute__((noreturn)) thread_gone(struct g *gp)
 		gp->lockedm = NULL;
 		gp->m->lockedg = NULL;
 	}
+	if (unlikely(sched.cpu_acct))
+		gmp_cpu_switch(gp->m, gp); /* the slot may soon be another's */
 	gp->status = G_DEAD;
 	*(int *)(gp->tcb + gmp_tcb.tid) = 0;
 	/* release: the result; pairs with the joiner's acquire. From here on a joiner may free the slot, and
