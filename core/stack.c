@@ -100,8 +100,10 @@ static bool new_slab(struct stack_class *sc)
 		long p = sys6(__NR_mmap, 0, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
 			      -1, 0);
 
-		if (sys_failed(p))
+		if (sys_failed(p)) {
+			sc->slab_slots = n > 1 ? n / 2 : 1; /* the next one need not try again what is too much */
 			continue;
+		}
 		/* One touched page must not become a 2 MB page. */
 		sys3(__NR_madvise, p, size, MADV_NOHUGEPAGE);
 		sc->slab_next = sc->slab_open = (char *)p;

@@ -62,6 +62,15 @@ void _pthread_cleanup_push(struct _pthread_cleanup_buffer *buffer, void (*routin
 void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *buffer, int execute);
 int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
 		      void (*rtld_fini)(void), void *stack_end);
+__typeof__(pthread_mutex_lock) __pthread_mutex_lock;
+__typeof__(pthread_mutex_trylock) __pthread_mutex_trylock;
+__typeof__(pthread_mutex_unlock) __pthread_mutex_unlock;
+__typeof__(pthread_rwlock_rdlock) __pthread_rwlock_rdlock;
+__typeof__(pthread_rwlock_wrlock) __pthread_rwlock_wrlock;
+__typeof__(pthread_rwlock_tryrdlock) __pthread_rwlock_tryrdlock;
+__typeof__(pthread_rwlock_trywrlock) __pthread_rwlock_trywrlock;
+__typeof__(pthread_rwlock_unlock) __pthread_rwlock_unlock;
+__typeof__(pthread_once) __pthread_once;
 int __pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 void __call_tls_dtors(void);

@@ -660,3 +660,8 @@ int hook_pthread_mutex_setprioceiling(pthread_mutex_t *m, int ceiling, int *old)
 	gmp_special_end(&s, false);
 	return rc;
 }
+
+/* libpthread's old second names, which programs linked long ago call */
+__typeof__(__pthread_mutex_lock) hook___pthread_mutex_lock __attribute__((alias("pthread_mutex_lock")));
+__typeof__(__pthread_mutex_trylock) hook___pthread_mutex_trylock __attribute__((alias("pthread_mutex_trylock")));
+__typeof__(__pthread_mutex_unlock) hook___pthread_mutex_unlock __attribute__((alias("pthread_mutex_unlock")));

@@ -114,3 +114,6 @@ int hook_pthread_once(pthread_once_t *control, void (*init_routine)(void))
 {
 	return gmp_once(control, init_routine);
 }
+
+/* libpthread's old second names, which programs linked long ago call */
+__typeof__(__pthread_once) hook___pthread_once __attribute__((alias("pthread_once")));

@@ -480,7 +480,8 @@ int hook_sched_getparam(pid_t tid, struct sched_param *param)
 
 /*
  * The main thread's nice value is a wish of the whole program: all Ms follow, also those that threads run on that
- * natively would keep their own. Threads that it creates later inherit it; each on an M of its own would be a high price.
+ * natively would keep their own. Threads that it creates later inherit it; each on an M of its own would be a high
+ * price.
  */
 static int set_process_nice(int prio)
 {

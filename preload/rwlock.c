@@ -425,3 +425,12 @@ int hook_pthread_rwlock_unlock(pthread_rwlock_t *rw)
 	release_slow(rw, held);
 	return 0;
 }
+
+/* libpthread's old second names, which programs linked long ago call */
+__typeof__(__pthread_rwlock_rdlock) hook___pthread_rwlock_rdlock __attribute__((alias("pthread_rwlock_rdlock")));
+__typeof__(__pthread_rwlock_wrlock) hook___pthread_rwlock_wrlock __attribute__((alias("pthread_rwlock_wrlock")));
+__typeof__(__pthread_rwlock_tryrdlock) hook___pthread_rwlock_tryrdlock
+	__attribute__((alias("pthread_rwlock_tryrdlock")));
+__typeof__(__pthread_rwlock_trywrlock) hook___pthread_rwlock_trywrlock
+	__attribute__((alias("pthread_rwlock_trywrlock")));
+__typeof__(__pthread_rwlock_unlock) hook___pthread_rwlock_unlock __attribute__((alias("pthread_rwlock_unlock")));

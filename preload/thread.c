@@ -313,8 +313,12 @@ static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg
 	if (rc != 0)
 		return rc;
 	gp = gmp_galloc(a.stack ? 0 : a.stacksize, a.stack ? 0 : a.guardsize, &rc);
-	if (gp == NULL)
+	if (gp == NULL) {
+		/* Threads that have been made, but not run, may give back what is missing. */
+		if (on_g())
+			hook_sched_yield();
 		return rc;
+	}
 	gp->kind = GK_THREAD;
 	gp->start_fn = fn;
 	gp->start_arg = arg;
