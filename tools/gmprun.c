@@ -225,7 +225,7 @@ static int complain(const char *path, const struct elf *e)
 	struct stat st;
 	int n = 0;
 
-#define SAY(...) (fprintf(stderr, "gmprun: %s: ", path), fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), n++)
+#define SAY(...) (fprintf(stderr, "gmprun: %s: ", path), fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), ++n)
 	if (stat(path, &st) < 0)
 		return SAY("%s", strerror(errno));
 	if (S_ISDIR(st.st_mode))
