@@ -10,7 +10,11 @@
 #include "core/image.h"
 #include "core/log.h"
 #include "core/osinit.h"
+#include "core/view.h"
 #include "preload/preload.h"
+
+/* Nobody refers to the table but a note: bring it out of the archive. */
+static const struct gmp_view_entry *const view __attribute__((used)) = gmp_view;
 
 #define TRACE_MAX_MS 86400000
 

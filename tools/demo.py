@@ -1,72 +1,29 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measures a thread-per-connection server under NPTL and under the shim.
+"""gmprun compare on a thread-per-connection server that is set up here: MariaDB or tinyproxy.
 
 Started by run-demo.sh. Server, load generator and checks run on loopback, out of a temporary
-folder; nothing of them is left however this ends. NPTL and the shim take turns, each round with a
-fresh server process, and only that process sees LD_PRELOAD and GOMAXPROCS. The server's answers
-are checked before, during and after the load; a wrong one ends the demo with status 1.
+folder; nothing of them is left however this ends. Only the server of the shim's rounds sees
+LD_PRELOAD and GOMAXPROCS. The server's answers are checked before, during and after the load; a
+wrong one ends the demo with status 1.
 """
 import argparse
 import concurrent.futures
-import ctypes
 import hashlib
 import os
 import re
 import resource
-import shutil
-import signal
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 
-PR_SET_PDEATHSIG = 1
+import gmpcompare
+from gmpcompare import Failed, expect, positive
+
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
-libc = ctypes.CDLL(None)
-
-
-class Failed(Exception):
-    """The server, the load or a check went wrong."""
-
-
-def expect(ok, message):
-    if not ok:
-        raise Failed(message)
-
-
-class Children:
-    """Every process started here, so that none outlives the demo."""
-
-    def __init__(self):
-        self.running = []
-
-    def start(self, command, log, env=None):
-        out = open(log, 'ab')
-        child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out,
-                                 stderr=out, start_new_session=True,
-                                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
-        out.close()
-        self.running.append(child)
-        return child
-
-    def run(self, command, log, timeout_s):
-        child = self.start(command, log)
-        try:
-            status = child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise Failed(f'{command[0]} took more than {timeout_s} s') from None
-        expect(status == 0, f'{command[0]} ended with status {status}')
-
-    def kill_all(self):
-        for child in self.running:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
 
 
 def client(command, sql, timeout_s=60):
@@ -186,14 +143,7 @@ class MariaDB:
         return self.sysbench(f'--threads={self.conns}', f'--time={self.secs}', '--histogram',
                              'run')
 
-    def load_result(self, text):
-        """Returns (requests, requests/s, p50 in ms, p99 in ms) out of sysbench's report."""
-        expect(re.search(r'ignored errors: +0 ', text) and re.search(r'reconnects: +0 ', text),
-               'sysbench saw errors')
-        requests, rate = re.search(r'queries: +(\d+) +\(([\d.]+) per sec', text).groups()
-        buckets = [(float(ms), int(n))
-                   for ms, n in re.findall(r'^ *([\d.]+) \|\**\s+(\d+)$', text, re.MULTILINE)]
-        return int(requests), float(rate), percentile(buckets, 50), percentile(buckets, 99)
+    parse = staticmethod(gmpcompare.parse_load)
 
 
 class Tinyproxy:
@@ -283,21 +233,11 @@ end
         return ['wrk', '-t2', f'-c{self.conns}', f'-d{self.secs}s', '--timeout', '10s',
                 '-s', f'{self.work}/load.lua', f'http://127.0.0.1:{self.port}']
 
-    def load_result(self, text):
+    @staticmethod
+    def parse(text):
         good, bad, rate, p50, p99 = re.search(r'^RESULT (.*)$', text, re.MULTILINE)[1].split()
         expect(int(bad) == 0, f'{bad} of {int(good) + int(bad)} answers were wrong or missing')
-        return int(good), float(rate), float(p50), float(p99)
-
-
-def percentile(buckets, percent):
-    """The upper end of the histogram's bucket that holds the percentile."""
-    expect(buckets, 'no histogram in the report of the load generator')
-    left = sum(n for _, n in buckets) * percent / 100
-    for value, n in buckets:
-        left -= n
-        if left <= 0:
-            break
-    return value
+        return {'requests': int(good), 'rate': float(rate), 'p50': float(p50), 'p99': float(p99)}
 
 
 def stop(server):
@@ -310,137 +250,6 @@ def stop(server):
     expect(status == 0, f'the server ended with status {status} after SIGTERM')
 
 
-class Observer:
-    """What /proc tells about the server."""
-
-    def __init__(self, server):
-        self.server, self.dir = server, f'/proc/{server.pid}'
-        self.threads = self.pss_mb = 0
-
-    def read(self, name):
-        try:
-            with open(f'{self.dir}/{name}', encoding='utf-8') as f:
-                return f.read()
-        except OSError:
-            raise Failed(f'the server died, status {self.server.poll()}') from None
-
-    def field(self, name, key):
-        found = re.search(rf'^{key}:\s+(\d+)', self.read(name), re.MULTILINE)
-        expect(found, f'the server died, status {self.server.poll()}')  # a zombie has few fields
-        return int(found[1])
-
-    def sample_threads(self):
-        self.threads = max(self.threads, self.field('status', 'Threads'))
-
-    def sample_pss(self):
-        self.pss_mb = max(self.pss_mb, self.field('smaps_rollup', 'Pss') / 1024)
-
-    def rss_peak_mb(self):
-        return self.field('status', 'VmHWM') / 1024
-
-    def cpu_s(self):
-        user, system = self.read('stat').rpartition(')')[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf('SC_CLK_TCK')
-
-    def maps(self, library):
-        return library in self.read('maps')
-
-
-def measure(kind, children, env, shim, log):
-    """One round: start, check, load, check, stop. Returns the row of numbers."""
-    server = children.start(kind.command(), log, env)
-    wait_for_port(kind.port, server)
-    seen = Observer(server)
-    kind.check_before()
-    report = f'{kind.work}/load.out'
-    if os.path.exists(report):
-        os.unlink(report)
-    cpu = seen.cpu_s()
-    load = children.start(kind.load_command(), report)
-    begin = time.monotonic()
-    checks = [kind.secs / 2]
-    rollups = [kind.secs * 0.3, kind.secs * 0.7]
-    while load.poll() is None:
-        passed = time.monotonic() - begin
-        expect(passed < kind.secs + 90, 'the load generator did not end')
-        seen.sample_threads()
-        if rollups and passed > rollups[0]:
-            rollups.pop(0)
-            seen.sample_pss()
-        if checks and passed > checks[0]:
-            checks.pop(0)
-            kind.check_during()
-        time.sleep(0.05)
-    expect(server.poll() is None, f'the server died, status {server.poll()}')
-    cpu = seen.cpu_s() - cpu
-    with open(report, encoding='utf-8', errors='replace') as f:
-        text = f.read()
-    expect(load.returncode == 0, f'the load generator failed:\n{text[-600:]}')
-    requests, rate, p50, p99 = kind.load_result(text)
-    expect(requests > 0, 'no request was answered')
-    kind.check_after()
-    row = {'rate': rate, 'p50': p50, 'p99': p99, 'cpu': cpu * 1e6 / requests,
-           'rss': seen.rss_peak_mb(), 'pss': seen.pss_mb, 'threads': seen.threads,
-           'mapped': seen.maps(shim)}
-    stop(server)
-    return row
-
-
-ROWS = (('requests/s', 'rate', '.0f'), ('p50 latency, ms', 'p50', '.2f'),
-        ('p99 latency, ms', 'p99', '.2f'), ('server CPU per request, us', 'cpu', '.1f'),
-        ('peak RSS, MB', 'rss', '.1f'), ('PSS under load, MB', 'pss', '.1f'),
-        ('kernel threads, peak', 'threads', '.0f'))
-
-
-def print_table(rows):
-    def cell(values, form):
-        low, high = format(min(values), form), format(max(values), form)
-        return format(statistics.median(values), form) + f' ({low}..{high})'
-
-    print(f'\n{"median (least..most)":<28}{"NPTL":>28}{"shim":>28}{"shim/NPTL":>11}')
-    for title, key, form in ROWS:
-        nptl, shim = ([r[key] for r in rows[who]] for who in ('NPTL', 'shim'))
-        times = statistics.median(shim) / (statistics.median(nptl) or float('nan'))
-        print(f'{title:<28}{cell(nptl, form):>28}{cell(shim, form):>28}{times:>10.2f}x')
-
-
-def conclude(rows, conns):
-    """Prints the proof and the conclusion; returns the exit status.
-
-    A ratio is called noise when the rounds of the two overlap.
-    """
-    median = {who: {key: statistics.median(r[key] for r in rows[who]) for _, key, _ in ROWS}
-              for who in rows}
-    nptl, shim = median['NPTL'], median['shim']
-    peak = max(r['threads'] for r in rows['shim'])
-    least = min(r['threads'] for r in rows['NPTL'])
-    mapped = all(r['mapped'] for r in rows['shim']) and not any(r['mapped'] for r in rows['NPTL'])
-    few = peak < conns / 2
-    print(f'\nShim live: library mapped in the shimmed server only: {"yes" if mapped else "NO"}; '
-          f'{peak} kernel threads for {conns} connections (NPTL: {least}): '
-          f'{"yes" if few else "NO"}')
-    if not mapped or not few:
-        print('The shim did not carry the connections: these numbers say nothing about it.')
-        return 1
-
-    def times(key):
-        least, most = ({who: f(r[key] for r in rows[who]) for who in rows} for f in (min, max))
-        apart = most['NPTL'] < least['shim'] or most['shim'] < least['NPTL']
-        return f'{shim[key] / nptl[key]:.2f} times' + ('' if apart else ' (within the noise)')
-
-    print(f'With {conns} connections the shim answered, against NPTL, {times("rate")} the requests '
-          f'per second for {times("cpu")} the CPU per request, on {shim["threads"]:.0f} kernel '
-          f'threads instead of {nptl["threads"]:.0f}; every answer that was checked was right.')
-    return 0
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError('must be at least 1')
-    return value
-
-
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--shim', required=True)
@@ -449,6 +258,7 @@ def arguments():
     p.add_argument('--secs', type=positive, default=6)
     p.add_argument('--rounds', type=positive, default=3)
     p.add_argument('--procs', type=positive, default=len(os.sched_getaffinity(0)))
+    p.add_argument('--html', default='gmprun-compare.html')
     args = p.parse_args()
     args.shim = os.path.realpath(args.shim)
     if not os.path.exists(args.shim):
@@ -456,27 +266,24 @@ def arguments():
     return args
 
 
-def run(args, work, children, log):
-    envs = {'NPTL': None,
-            'shim': dict(os.environ, LD_PRELOAD=args.shim, GOMAXPROCS=str(args.procs))}
-    kind = {'mariadb': MariaDB, 'tinyproxy': Tinyproxy}[args.server](work, args.conns, args.secs,
-                                                                    children)
+def run(args, children, work, log):
+    kind = {'mariadb': MariaDB, 'tinyproxy': Tinyproxy}[args.server](work, args.conns, args.secs, children)
     print(f'{kind.title}\n{args.conns} connections, {args.rounds} rounds of {args.secs} s each, '
           f'GOMAXPROCS={args.procs}, {os.cpu_count()} CPUs, Linux {os.uname().release}', flush=True)
     kind.set_up(log)
-    rows = {who: [] for who in envs}
-    for round_no in range(args.rounds):
-        for who in sorted(envs, reverse=round_no % 2 == 1):
-            row = measure(kind, children, envs[who], args.shim, log)
-            rows[who].append(row)
-            print(f'round {round_no + 1} {who}: {row["rate"]:.0f} requests/s, p99 {row["p99"]:.2f} '
-                  f'ms, {row["cpu"]:.1f} us CPU, {row["threads"]} kernel threads', flush=True)
-    print_table(rows)
-    return conclude(rows, args.conns)
-
-
-def interrupted(signo, _frame):
-    raise SystemExit(128 + signo)
+    plan = gmpcompare.Plan(args.shim, kind.command(), kind.load_command(), title=kind.title, rounds=args.rounds,
+                           procs=args.procs, timeout=args.secs + 90, before=kind.check_before,
+                           during=kind.check_during, after=kind.check_after, parse=kind.parse, status=(0,))
+    rows = gmpcompare.run(plan, children, log, work)
+    gmpcompare.print_table(rows)
+    gmpcompare.write_reports(plan, rows, args.html, None)
+    # The proof that the shim carried the connections: far fewer kernel threads than there are.
+    peak = max(r['threads'] for r in rows['shim'])
+    if peak >= args.conns / 2:
+        print(f'But the shim used {peak} kernel threads for {args.conns} connections: it did not carry them.')
+        return 1
+    print('Every answer that was checked was right.')
+    return 0
 
 
 def main():
@@ -485,24 +292,7 @@ def main():
         os.environ.pop(name, None)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(signo, interrupted)
-    children = Children()
-    work = tempfile.mkdtemp(prefix='gmp-demo.')
-    log = f'{work}/server.log'
-    try:
-        return run(args, work, children, log)
-    except Failed as e:
-        print(f'demo: {e}', file=sys.stderr)
-        if os.path.exists(log):
-            with open(log, encoding='utf-8', errors='replace') as f:
-                print('--- end of the server\'s log\n' + f.read()[-1500:], file=sys.stderr)
-        return 1
-    finally:
-        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(signo, signal.SIG_IGN)
-        children.kill_all()
-        shutil.rmtree(work, ignore_errors=True)
+    return gmpcompare.guarded(lambda children, work, log: run(args, children, work, log), 'demo')
 
 
 if __name__ == '__main__':

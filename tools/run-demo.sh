@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# From a fresh clone to numbers: installs what is missing, builds the library, and measures a real
-# thread-per-connection server under NPTL and under the shim. tools/demo.py does the measuring.
+# From a fresh clone to numbers: installs what is missing, builds the library, and runs gmprun compare on a real
+# thread-per-connection server that tools/demo.py sets up and whose answers it checks.
 #
 #   tools/run-demo.sh [--server mariadb|tinyproxy] [--conns N] [--secs N] [--rounds N] [--procs N]
-#                     [--shim SO] [--build DIR]
+#                     [--html FILE] [--shim SO] [--build DIR]
 #
 # --shim SO takes a library as it is and builds nothing; --build DIR names the build folder (build).
 set -euo pipefail
@@ -26,7 +26,7 @@ usage()
 while [ $# -gt 0 ]; do
 	case $1 in
 	-h | --help) usage 0 ;;
-	--server | --conns | --secs | --rounds | --procs | --shim | --build)
+	--server | --conns | --secs | --rounds | --procs | --html | --shim | --build)
 		[ $# -ge 2 ] || usage 2 >&2
 		;;
 	*) usage 2 >&2 ;;

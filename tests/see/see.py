@@ -19,6 +19,7 @@ class Waits:
                                       stderr=subprocess.PIPE, text=True,
                                       env=dict(clean, LD_PRELOAD=SHIM, GOMAXPROCS=procs, **env))
         self.killer = threading.Timer(TIMEOUT, self.child.kill)
+        self.killer.daemon = True
         self.killer.start()
         line = self.child.stdout.readline()
         expect(line == 'ready\n', f'the program said {line!r}')
