@@ -234,7 +234,7 @@ struct m {
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
 	bool tainted;	    /* runs nothing after it; clones no M, which would inherit what it has become */
-	struct m *schedlink; /* sched.midle; sched.lock */
+	struct m *schedlink; /* sched.midle or mspare; sched.lock */
 	struct m *alllink;   /* sched.allm, written once */
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
@@ -278,6 +278,7 @@ struct sched {
 	struct lock lock __attribute__((aligned(64)));
 	struct m *midle;
 	int nmidle;
+	struct m *_Atomic mspare; /* the kernel would not start them */
 	int mcount;
 	struct p *pidle;
 	struct g *runqhead, *runqtail;

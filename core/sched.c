@@ -223,9 +223,12 @@ static void *m_alloc_tls(struct m *mp)
 
 static bool m_init(struct m *mp)
 {
-	char *stack = gmp_mmap(G0_STACK);
+	char *stack;
 
-	if (stack == NULL || m_alloc_tls(mp) == NULL)
+	if (mp->g0.tcb == NULL && m_alloc_tls(mp) == NULL)
+		return false;
+	stack = gmp_mmap(G0_STACK);
+	if (stack == NULL)
 		return false;
 	sys3(__NR_mprotect, stack, sched.page_size, PROT_NONE);
 	mp->g0.kind = GK_G0;
@@ -238,7 +241,40 @@ static bool m_init(struct m *mp)
 	return true;
 }
 
-/* A new kernel thread that takes pp. False: the kernel or memory says no; nothing has changed. */
+/* One that newm could not start, or a new one, perhaps without g0 stack; NULL: no memory. */
+static struct m *take_spare_m(void)
+{
+	struct m *mp, *fresh = NULL;
+
+	if (atomic_load_explicit(&sched.mspare, memory_order_relaxed) == NULL) { /* a hint */
+		fresh = gmp_persistentalloc(sizeof(*mp), 64);
+		if (fresh == NULL)
+			return NULL;
+	}
+	gmp_lock(&sched.lock);
+	mp = atomic_load_explicit(&sched.mspare, memory_order_relaxed);
+	if (fresh != NULL) {
+		fresh->id = sched.mcount++;
+		mp = fresh;
+	} else if (mp != NULL) {
+		atomic_store_explicit(&sched.mspare, mp->schedlink, memory_order_relaxed);
+	}
+	gmp_unlock(&sched.lock);
+	return mp;
+}
+
+static void put_spare_m(struct m *mp)
+{
+	gmp_lock(&sched.lock);
+	mp->schedlink = atomic_load_explicit(&sched.mspare, memory_order_relaxed);
+	atomic_store_explicit(&sched.mspare, mp, memory_order_relaxed);
+	gmp_unlock(&sched.lock);
+}
+
+/*
+ * A new kernel thread that takes pp. False: the kernel or memory says no. Tried again and again while a limit lasts,
+ * so the attempt must cost neither memory nor one of the 10,000 numbers.
+ */
 static bool newm(struct p *pp, bool spinning)
 {
 	static const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND |
@@ -249,14 +285,15 @@ static bool newm(struct p *pp, bool spinning)
 
 	if (getg() != NULL && getg()->m->tainted)
 		return false; /* sysmon will */
-	mp = gmp_persistentalloc(sizeof(*mp), 64);
-	if (mp == NULL || !m_init(mp))
+	mp = take_spare_m();
+	if (mp == NULL)
 		return false;
-	gmp_lock(&sched.lock);
-	mp->id = sched.mcount++;
-	gmp_unlock(&sched.lock);
 	if (mp->id >= GMP_MAXM)
 		gmp_throw("thread exhaustion: 10000 kernel threads are blocked; see README, limits");
+	if (mp->g0.stack_hi == NULL && !m_init(mp)) {
+		put_spare_m(mp);
+		return false;
+	}
 	gmp_cred_new_m(mp, getg() != NULL ? getg()->m : NULL);
 	mp->nextp = pp;
 	mp->spinning = spinning;
@@ -265,8 +302,10 @@ static bool newm(struct p *pp, bool spinning)
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, gmp_mstart, mp);
 	sys_sigmask(SIG_SETMASK, &old, NULL);
-	if (tid < 0)
-		return false; /* the struct is lost; the limit that caused it keeps that rare */
+	if (tid < 0) {
+		put_spare_m(mp);
+		return false;
+	}
 	head = atomic_load_explicit(&sched.allm, memory_order_relaxed); /* a start value */
 	do
 		mp->alllink = head;
@@ -1181,7 +1220,9 @@ void gmp_fork_child(void)
 	sched.sig_lock = (struct lock){0};
 	sched.midle = NULL;
 	sched.nmidle = 0;
+	sched.mspare = NULL;
 	sched.mcount = 1;
+	mp->id = 0;
 	sched.pidle = NULL;
 	sched.runqhead = sched.runqtail = NULL;
 	sched.nlive = 1;
