@@ -254,6 +254,7 @@ struct m {
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
 	bool tainted;	    /* runs nothing after it; clones no M, which would inherit what it has become */
+	bool listed;	    /* on sched.allm: it has had a kernel thread */
 	bool props;	    /* affinity, policy or nice value are its G's, not the process's */
 	bool reset_props;   /* cloned from such a one: to be made ordinary before it runs a G */
 	bool exiting;	    /* ends its kernel thread when it next comes to the scheduler; own M */

@@ -249,7 +249,7 @@ static void mdead_put(struct m *mp)
 	gmp_unlock(&sched.lock);
 }
 
-/* An M whose kernel thread has left its stack, or NULL. */
+/* An M whose kernel thread has left its stack, or never was, or NULL. */
 static struct m *mdead_get(void)
 {
 	struct m **link, *mp;
@@ -292,18 +292,14 @@ static bool newm(struct p *pp, bool spinning)
 					   CLONE_THREAD | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
 	gmp_sigset all = SIG_ALL_BUT_NOTIFY, old;
 	struct m *mp, *head;
-	bool revived;
 	int tid;
 
 	if (getg() != NULL && getg()->m->tainted)
 		return false; /* sysmon will */
 	mp = mdead_get();
-	revived = mp != NULL;
-	if (revived)
-		mp->tainted = false;
-	if (!revived) {
+	if (mp == NULL) {
 		mp = gmp_persistentalloc(sizeof(*mp), 64);
-		if (mp == NULL || !m_init(mp))
+		if (mp == NULL)
 			return false;
 		gmp_lock(&sched.lock);
 		mp->id = sched.mcount++;
@@ -311,6 +307,11 @@ static bool newm(struct p *pp, bool spinning)
 		if (mp->id >= GMP_MAXM)
 			gmp_throw("thread exhaustion: 10000 kernel threads are blocked; see README, limits");
 	}
+	if (mp->g0.stack_hi == NULL && !m_init(mp)) {
+		mdead_put(mp);
+		return false;
+	}
+	mp->tainted = false;
 	gmp_cred_new_m(mp, getg() != NULL ? getg()->m : NULL);
 	mp->nextp = pp;
 	mp->spinning = spinning;
@@ -322,12 +323,12 @@ static bool newm(struct p *pp, bool spinning)
 	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, gmp_mstart, mp);
 	sys_sigmask(SIG_SETMASK, &old, NULL);
 	if (tid < 0) {
-		if (revived)
-			mdead_put(mp);
-		return false; /* a new struct is lost; the limit that caused it keeps that rare */
+		mdead_put(mp); /* while a limit lasts there are many tries, and none may cost memory or a number */
+		return false;
 	}
-	if (revived)
+	if (mp->listed)
 		return true;
+	mp->listed = true;
 	head = atomic_load_explicit(&sched.allm, memory_order_relaxed); /* a start value */
 	do
 		mp->alllink = head;
@@ -1260,6 +1261,7 @@ void gmp_schedinit(int gomaxprocs)
 		gmp_throw("out of memory at start");
 	mp->g0.tls->tid = mp->tid;
 	sched.allm = mp;
+	mp->listed = true;
 	if (sched.slice_ns == 0)
 		sched.slice_ns = INT64_C(10000000); /* Go: forcePreemptNS */
 	procresize(gomaxprocs);
@@ -1314,6 +1316,7 @@ void gmp_fork_child(void)
 	sched.mdead = NULL;
 	sched.nmidle = 0;
 	sched.mcount = 1;
+	mp->id = 0; /* numbers begin anew; it would share its own, and the slot of a signal with it, with a later M */
 	sched.pidle = NULL;
 	sched.runqhead = sched.runqtail = NULL;
 	sched.nlive = 1;

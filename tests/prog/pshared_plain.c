@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared memory between this process and one that is exec'ed without LD_PRELOAD: an ordinary, an errorcheck and a robust
+ * Shared memory between this process and one started without LD_PRELOAD: an ordinary, an errorcheck and a robust
  * mutex, a condition, a rwlock, a barrier and a semaphore, used by threads on both sides; then each side dies with
  * robust mutexes (ordinary and with priority inheritance), the other is told.
  */

@@ -82,7 +82,7 @@ static void *sleeps(void *arg)
 		long rc = raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
 
 		/*
-		 * -EINTR: the thread was asked to yield in the very moment in which it went to sleep past the hooks. The
+		 * -EINTR: the thread was asked to yield in the moment in which it went to sleep past the hooks. The
 		 * kernel restarts no such call, and nobody else can: a limit (README).
 		 */
 		CHECK(rc == 0 || (rc == -EINTR && getenv("GMPSHIM_EXPECT_LIVE") != NULL));
