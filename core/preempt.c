@@ -193,7 +193,8 @@ static void refresh_idle_mask(struct m *mp, void *uc)
 
 /*
  * The last G that admitted one of `bits` has blocked it. Ms on their g0 may still admit it, with the mask of an earlier
- * G: a signal must not find them. Returns when none does. Not inside gmp_enter() with a lock held.
+ * G: a signal must not find them. Returns when none does, or some G admits them again: then Ms may, and nothing would
+ * make them stop. Not inside gmp_enter() with a lock held.
  */
 void gmp_block_everywhere(gmp_sigset bits)
 {
@@ -205,7 +206,8 @@ void gmp_block_everywhere(gmp_sigset bits)
 		int patience = 1000;
 
 		while ((self == NULL || mp != self->m) && mp->tid != 0 &&
-		       (*(volatile gmp_sigset *)&mp->kmask & bits) != bits && (mp->curg == NULL || patience-- > 0)) {
+		       (~*(volatile gmp_sigset *)&mp->kmask & atomic_load(&sched.idlemask) & bits) != 0 &&
+		       (mp->curg == NULL || patience-- > 0)) {
 			if (mp->curg == NULL)
 				gmp_notify(mp);
 			sys_yield();
