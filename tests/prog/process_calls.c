@@ -89,7 +89,11 @@ static void waits(void)
 	SHOW(wait(NULL));
 	SHOW(wait3(NULL, WNOHANG, NULL));
 	SHOW(wait4(1, NULL, 0, NULL));
-	/* a child that is traced stops, and waitpid says so without being asked */
+	/*
+	 * A child that is traced stops, and waitpid says so without being asked. Its tracer is the kernel thread that
+	 * forked: one that has called ptrace before keeps its own (README, limits).
+	 */
+	CHECK_FAILS(ptrace(PTRACE_CONT, getpid(), NULL, NULL), ESRCH);
 	pid = fork();
 	if (pid == 0) {
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
