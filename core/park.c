@@ -15,6 +15,7 @@
  * so either the sender finds PARKED or the owner sees the request.
  */
 #include "core/gmp.h"
+#include "core/probe.h"
 
 #define WORD(ticket, state) ((ticket) << PARKER_STATE_BITS | (uint64_t)(state))
 #define WORD_STATE(w) ((w) & ((1 << PARKER_STATE_BITS) - 1))
@@ -99,6 +100,7 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 		} else {
 			gmp_count_park(gp->m->p, why);
+			GMP_PROBE3(park, gp->goid, why, gp->waitobj);
 			gmp_block_switch(gp);
 		}
 	} else {

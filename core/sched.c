@@ -29,6 +29,7 @@
 #include "core/gmp.h"
 #include "core/log.h"
 #include "core/netpoll.h"
+#include "core/probe.h"
 #include "core/sema.h"
 #include "core/tcb.h"
 
@@ -383,6 +384,7 @@ void gmp_handoffp(struct p *pp)
 	int64_t when;
 
 	atomic_fetch_add_explicit(&sched.stat_handoffs, 1, memory_order_relaxed);
+	GMP_PROBE1(handoff, pp->id);
 	if (!gmp_runqempty(pp) || atomic_load(&sched.runqsize) != 0) {
 		gmp_startm(pp, false);
 		return;
@@ -450,6 +452,7 @@ static void ready(struct g *gp, bool next)
 {
 	struct p *pp = curp();
 
+	GMP_PROBE1(ready, gp->goid);
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the run queue publishes it */
 	if (likely(pp != NULL)) {
 		gmp_runqput(pp, gp, next);
@@ -477,6 +480,7 @@ void gmp_newproc(struct g *gp)
 		atomic_store_explicit(&sched.peak_live, live, memory_order_relaxed);
 	if (pp != NULL)
 		pp->stat.created++;
+	GMP_PROBE2(create, gp->goid, gp->parent);
 	ready(gp, true);
 }
 
@@ -490,6 +494,7 @@ void gmp_injectglist(struct g *list)
 	if (list == NULL)
 		return;
 	for (;; tail = tail->schedlink, n++) {
+		GMP_PROBE1(ready, tail->goid);
 		atomic_store_explicit(&tail->status, G_RUNNABLE, memory_order_relaxed); /* queue publishes */
 		if (tail->schedlink == NULL)
 			break;
@@ -530,6 +535,7 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 	gp->m = mp;
 	mp->curg = gp;
 	pp->stat.switches++;
+	GMP_PROBE2(switch, gp->goid, pp->id);
 	atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner */
 	if (!inherit)
 		end_slice(pp);
@@ -716,6 +722,7 @@ static bool fire_timers(struct m *mp, struct p *whose, int64_t *now)
 		struct g *gp = list;
 
 		list = gp->schedlink;
+		GMP_PROBE1(ready, gp->goid);
 		atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
 		gmp_runqput(mp->p, gp, next);
 	}
@@ -796,6 +803,7 @@ static struct g *take_list(struct g *list)
 	struct g *gp = list;
 
 	list = gp->schedlink;
+	GMP_PROBE1(ready, gp->goid);
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed);
 	gmp_injectglist(list);
 	return gp;

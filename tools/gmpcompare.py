@@ -583,6 +583,21 @@ def bars(rows):
     return ''.join(parts) + '</svg>'
 
 
+def plots(rows):
+    return [bars(rows)] + [plot(title, [(who, series(r['samples'], key, rate)) for who in WHO for r in rows[who]])
+                           for title, key, rate in PLOTS]
+
+
+def svg_picture(rows):
+    """The report's plots as one picture, two in a row."""
+    height = max(22 * sum(map(len, rows.values())) + 26, HEIGHT)
+    parts = [p.replace('<svg', f'<svg x="{i % 2 * WIDTH}" y="{(i > 1) * height + max(0, i // 2 - 1) * HEIGHT}"', 1)
+             for i, p in enumerate(plots(rows))]
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{height + 2 * HEIGHT}">'
+            '<style>svg{font:11px sans-serif}</style><rect width="100%" height="100%" fill="white"/>' +
+            '\n'.join(parts) + '</svg>\n')
+
+
 def html_report(plan, rows):
     body = [f'<h1>{html.escape(plan.title)}</h1><p><b>{html.escape(sentence(rows))}</b></p>'
             f'<p>{plan.rounds} rounds each, in turns; GOMAXPROCS={plan.procs}; {os.cpu_count()} CPUs, '
@@ -593,20 +608,21 @@ def html_report(plan, rows):
         cells = ''.join(f'<td>{c[0]:{form}} ({c[1]:{form}}..{c[2]:{form}})' for c in (nptl, shim))
         body.append(f'<tr><td>{title}{cells}<td>{"" if ratio is None else f"{ratio:.2f}"}</tr>')
     body.append('</table><p>' + ' '.join(f'<span style="color:{COLOURS[w]}">&#9632; {w}</span>' for w in WHO) + '</p>')
-    body.append(bars(rows))
-    for title, key, rate in PLOTS:
-        body.append(plot(title, [(who, series(r['samples'], key, rate)) for who in WHO for r in rows[who]]))
+    body += plots(rows)
     return ('<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>gmprun compare</title><style>'
             'body{font:14px sans-serif;max-width:1000px;margin:2em auto}table{border-collapse:collapse}'
             'td,th{border:1px solid #ccc;padding:3px 8px;text-align:right}td:first-child{text-align:left}'
             'svg{font:11px sans-serif;margin:6px}</style>' + '\n'.join(body) + '</html>\n')
 
 
-def write_reports(plan, rows, html_path, json_path):
+def write_reports(plan, rows, html_path, json_path, svg_path=None):
     if html_path:
         with open(html_path, 'w', encoding='utf-8') as f:
             f.write(html_report(plan, rows))
         print(f'report: {html_path}')
+    if svg_path:
+        with open(svg_path, 'w', encoding='utf-8') as f:
+            f.write(svg_picture(rows))
     if json_path:
         with open(json_path, 'w', encoding='utf-8') as f:
             json.dump({'server': plan.server, 'load': plan.load, 'rounds': rows}, f)
@@ -619,7 +635,7 @@ def wrong(message):
     sys.exit(2)
 
 
-USAGE = ("usage: gmprun compare --load 'COMMAND' [--rounds N] [--procs N] [--html FILE] [--json FILE]\n"
+USAGE = ("usage: gmprun compare --load 'COMMAND' [--rounds N] [--procs N] [--html FILE] [--json FILE] [--svg FILE]\n"
          "                      [--ready SECONDS] [--timeout SECONDS] [--check 'COMMAND'] [--stop SIGNAL]\n"
          '                      -- SERVER [ARGUMENT...]')
 
@@ -653,6 +669,7 @@ def arguments():
     p.add_argument('--rounds', type=positive, default=3)
     p.add_argument('--procs', type=positive, default=len(os.sched_getaffinity(0)))
     p.add_argument('--html', default='gmprun-compare.html', help='the report ("" for none)')
+    p.add_argument('--svg', help='the plots as a picture')
     p.add_argument('--json', help='raw data of all rounds')
     p.add_argument('--ready', type=float, default=60)
     p.add_argument('--timeout', type=float, default=600, help='of the load')
@@ -708,7 +725,7 @@ def main():
                     status=(0, -args.stop, 128 + args.stop))
         rows = run(plan, children, log, work)
         print_table(rows)
-        write_reports(plan, rows, args.html, args.json)
+        write_reports(plan, rows, args.html, args.json, args.svg)
         return 0
 
     return guarded(body, 'gmprun compare')

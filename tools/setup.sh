@@ -26,7 +26,7 @@ entries()
 {
 	case $1 in
 	build) echo gcc:gcc libc6-dev meson:meson ninja:ninja-build pkg-config:pkg-config check \
-		libunwind-dev python3:python3 ;;
+		libunwind-dev systemtap-sdt-dev python3:python3 ;;
 	test) echo clang:clang g++:g++ nm:binutils gdb:gdb strace:strace spin:spin ;;
 	bench) echo go:golang-go ;;
 	# The -core packages hold the programs alone, without the system's own database service.

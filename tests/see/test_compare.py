@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree
 
 from see import SHIM, expect
 
@@ -20,6 +21,7 @@ import gmpcompare  # noqa: E402
 
 def compare(work, load, *more, **kwargs):
     return subprocess.Popen([GMPRUN, 'compare', '--procs', '2', '--html', f'{work}/r.html', '--json', f'{work}/r.json',
+                             '--svg', f'{work}/r.svg',
                              '--load', load, *more, '--', SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             text=True, **kwargs)
 
@@ -63,6 +65,7 @@ def table_is_the_raw_data(work):
     with open(f'{work}/r.html', encoding='utf-8') as f:
         page.feed(f.read())
     expect(page.tags.count('svg') == 6 and page.tags.count('polyline') >= 20, f'plots: {page.tags}')
+    expect(xml.etree.ElementTree.parse(f'{work}/r.svg').getroot().tag.endswith('svg'), 'the picture')
     expect(page.links == [], f'the report is not self-contained: {page.links}')
 
 

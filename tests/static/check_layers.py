@@ -17,7 +17,8 @@ FREESTANDING = {
 }
 KERNEL = ('asm/', 'linux/')
 # Headers that one file of core alone may include.
-ONLY_IN = {'sys/epoll.h': 'core/netpoll.c', 'sys/eventfd.h': 'core/netpoll.c'}
+ONLY_IN = {'sys/epoll.h': 'core/netpoll.c', 'sys/eventfd.h': 'core/netpoll.c',
+           'sys/sdt.h': 'core/probe.h'}
 # Words that core does not know: it never heard of them.
 FOREIGN_WORDS = re.compile(r'\b\w*pthread_\w*|LD_PRELOAD')
 

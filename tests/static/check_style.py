@@ -18,7 +18,7 @@ import tempfile
 COLUMNS = 120
 TABBED = ('.c', '.h', '.S', '.def', '.cpp')
 LICENSED = TABBED + ('.py', '.sh', '.go')
-NOT_WRAPPED = ('.md', '.tsv', '.txt', '.json')  # tables and prose may be wider
+NOT_WRAPPED = ('.md', '.tsv', '.txt', '.json', '.svg')  # tables, prose and pictures may be wider
 SKIP_DIRS = {'.git', '__pycache__'}
 SPDX = re.compile(r'SPDX-License-Identifier: \S+')
 # Spelled in pieces: this file is checked too.
