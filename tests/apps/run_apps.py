@@ -233,7 +233,8 @@ def make_files(workdir):
 def version(app):
     if not app.version:
         return ""
-    out = subprocess.run([app.name] + app.version, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    out = subprocess.run([app.name] + app.version, capture_output=True, text=True, check=False,
+                         stdin=subprocess.DEVNULL)
     words = (out.stdout + out.stderr).split("\n")[0].split()
     return next((w.strip("()") for w in words if w[:1].isdigit()), "")
 
