@@ -1331,6 +1331,44 @@ int hook_tgkill(pid_t pid, pid_t tid, int sig)
 	return PASS(tgkill)(pid, tid, sig);
 }
 
+/*
+ * A signal for the own process that the caller itself is to take: it has it when the call returns, as in the kernel,
+ * which would choose the main thread's kernel thread, whatever runs there now. False: leave it to the kernel.
+ */
+static bool send_to_self(pid_t pid, int sig, int code, union sigval value, int *ret_err)
+{
+	struct g *gp = getg();
+	siginfo_t info;
+
+	if (!live() || gp == NULL || pid != sys_getpid() || sig < 1 || sig > NSIG_MAX ||
+	    (gp->sigmask & SIG_BIT(sig)) || choose(sig, gp) != gp)
+		return false;
+	fill_info(&info, sig, code);
+	if (code == SI_QUEUE)
+		info.si_value = value;
+	*ret_err = gmp_signal_send(gp, sig, &info);
+	return true;
+}
+
+int hook_kill(pid_t pid, int sig)
+{
+	union sigval none = {0};
+	int err;
+
+	if (!send_to_self(pid, sig, SI_USER, none, &err))
+		return PASS(kill)((pid_t)gmp_kernel_tid(pid), sig);
+	return err == 0 ? 0 : fail(err);
+}
+
+int hook_sigqueue(pid_t pid, int sig, const union sigval value)
+{
+	int err;
+
+	if (!send_to_self(pid, sig, SI_QUEUE, value, &err))
+		return PASS(sigqueue)((pid_t)gmp_kernel_tid(pid), sig, value);
+	return err == 0 ? 0 : fail(err);
+}
+
 /* --- jumps that restore a mask inside libc --- */
 
 static void note_mask(const sigset_t *set)
