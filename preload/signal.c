@@ -635,20 +635,30 @@ void gmp_signal_end_g(struct g *gp)
 
 /* --- sigaction and its relatives --- */
 
+/* The child of vfork has kernel state of its own, but our memory is its parent's: change nothing there. */
+static bool in_vfork_child(void)
+{
+	return gmp_tls.inshim != 0;
+}
+
 static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct sigaction k, kold;
 	struct action was;
+	bool child;
 	int rc;
 
 	if (sig < 1 || sig > NSIG_MAX || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1)
 		return PASS(sigaction)(sig, act, old);
 	if (sched.maing == NULL) /* the scheduler is off */
 		return PASS(sigaction)(sig, act, old);
+	child = in_vfork_child();
 	gmp_enter();
 	gmp_lock(&action_lock);
 	was = action_of(sig);
-	if (act != NULL) {
+	if (act != NULL && child) {
+		k = *act; /* without on_signal, whose books are the parent's */
+	} else if (act != NULL) {
 		struct action a = {(void *)(uintptr_t)act->sa_handler, act->sa_flags, to_kernel(&act->sa_mask)};
 		uint32_t next = actions[sig].current + 1;
 
@@ -743,7 +753,7 @@ int hook_siginterrupt(int sig, int on)
 
 static int change_mask(int how, const sigset_t *set, sigset_t *old)
 {
-	struct g *gp = getg();
+	struct g *gp = in_vfork_child() ? NULL : getg();
 	gmp_sigset was, mask;
 
 	if (gp == NULL)
