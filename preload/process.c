@@ -92,18 +92,16 @@ long gmp_vfork_after(long rc) __attribute__((used));
 
 void gmp_vfork_before(void)
 {
-	if (!live() || getg() == NULL)
-		return;
-	gmp_entersyscall(); /* the parent sleeps until the child has gone */
-	gmp_enter();	    /* the child shares this TLS: every hook it calls passes */
+	if (live() && getg() != NULL)
+		gmp_entersyscall(); /* the parent sleeps until the child has gone */
+	gmp_enter(); /* the child shares this TLS: every hook it calls passes */
 }
 
 long gmp_vfork_after(long rc)
 {
-	if (live() && getg() != NULL) {
-		gmp_leave_quiet();
+	gmp_leave_quiet();
+	if (live() && getg() != NULL)
 		gmp_exitsyscall();
-	}
 	return rc < 0 ? fail((int)-rc) : rc;
 }
 

@@ -635,20 +635,30 @@ void gmp_signal_end_g(struct g *gp)
 
 /* --- sigaction and its relatives --- */
 
+/* The child of vfork has kernel state of its own, but our memory is its parent's: change nothing there. */
+static bool in_vfork_child(void)
+{
+	return gmp_tls.inshim != 0;
+}
+
 static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct sigaction k, kold;
 	struct action was;
+	bool child;
 	int rc;
 
 	if (sig < 1 || sig > NSIG_MAX || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1)
 		return PASS(sigaction)(sig, act, old);
 	if (sched.maing == NULL) /* the scheduler is off */
 		return PASS(sigaction)(sig, act, old);
+	child = in_vfork_child();
 	gmp_enter();
 	gmp_lock(&action_lock);
 	was = action_of(sig);
-	if (act != NULL) {
+	if (act != NULL && child) {
+		k = *act; /* without on_signal, whose books are the parent's */
+	} else if (act != NULL) {
 		struct action a = {(void *)(uintptr_t)act->sa_handler, act->sa_flags, to_kernel(&act->sa_mask)};
 		uint32_t next = actions[sig].current + 1;
 
@@ -743,7 +753,7 @@ int hook_siginterrupt(int sig, int on)
 
 static int change_mask(int how, const sigset_t *set, sigset_t *old)
 {
-	struct g *gp = getg();
+	struct g *gp = in_vfork_child() ? NULL : getg();
 	gmp_sigset was, mask;
 
 	if (gp == NULL)
@@ -1329,6 +1339,44 @@ int hook_tgkill(pid_t pid, pid_t tid, int sig)
 				return rc == 0 ? 0 : fail(rc);
 			}
 	return PASS(tgkill)(pid, tid, sig);
+}
+
+/*
+ * A signal for the own process that the caller itself is to take: it has it when the call returns, as in the kernel,
+ * which would choose the main thread's kernel thread, whatever runs there now. False: leave it to the kernel.
+ */
+static bool send_to_self(pid_t pid, int sig, int code, union sigval value, int *ret_err)
+{
+	struct g *gp = getg();
+	siginfo_t info;
+
+	if (!live() || gp == NULL || pid != sys_getpid() || sig < 1 || sig > NSIG_MAX ||
+	    (gp->sigmask & SIG_BIT(sig)) || choose(sig, gp) != gp)
+		return false;
+	fill_info(&info, sig, code);
+	if (code == SI_QUEUE)
+		info.si_value = value;
+	*ret_err = gmp_signal_send(gp, sig, &info);
+	return true;
+}
+
+int hook_kill(pid_t pid, int sig)
+{
+	union sigval none = {0};
+	int err;
+
+	if (!send_to_self(pid, sig, SI_USER, none, &err))
+		return PASS(kill)((pid_t)gmp_kernel_tid(pid), sig);
+	return err == 0 ? 0 : fail(err);
+}
+
+int hook_sigqueue(pid_t pid, int sig, const union sigval value)
+{
+	int err;
+
+	if (!send_to_self(pid, sig, SI_QUEUE, value, &err))
+		return PASS(sigqueue)((pid_t)gmp_kernel_tid(pid), sig, value);
+	return err == 0 ? 0 : fail(err);
 }
 
 /* --- jumps that restore a mask inside libc --- */

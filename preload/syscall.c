@@ -349,6 +349,7 @@ static long raw_rt_tgsigqueueinfo(const long a[6])
 	return from_errno(gmp_signal_send(gp, INT(2), &info));
 }
 
+SAME(kill, hook_kill(INT(0), INT(1)))
 SAME(tgkill, hook_tgkill(INT(0), INT(1), INT(2)))
 SAME(tkill, INT(0) <= 0 ? fail(EINVAL) : hook_tgkill(sys_getpid(), INT(0), INT(1)))
 SAME(sigaltstack, hook_sigaltstack(PTR(0), PTR(1)))
@@ -508,7 +509,6 @@ TID_CALL(kcmp, 0)
 TID_CALL(ioprio_get, 1)
 TID_CALL(getpgid, 0)
 TID_CALL(getsid, 0)
-TID_CALL(kill, 0)
 
 /*
  * Changes of one kernel thread that nobody can take back for it: the G keeps its M for life, and the M runs nothing
@@ -544,11 +544,6 @@ TAINTS(personality)
 SAME(set_tid_address, hook_gettid())
 
 /* --- libc functions that are nothing but such a call: not for ptrace, whose results differ --- */
-
-int hook_kill(pid_t pid, int sig)
-{
-	return PASS(kill)((pid_t)gmp_kernel_tid(pid), sig);
-}
 
 int hook_sched_rr_get_interval(pid_t tid, struct timespec *ts)
 {
