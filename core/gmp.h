@@ -444,6 +444,7 @@ void gmp_handoffp(struct p *pp);
 void gmp_startm(struct p *pp, bool spinning);
 void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes no P */
 void gmp_lock_os_thread(void);	 /* nestable; Go's LockOSThread for the calling G */
+void gmp_lock_own_thread(void);	 /* the same, but not to m0 if it is not the main G's; may change the M first */
 void gmp_unlock_os_thread(void);
 void gmp_taint_os_thread(void); /* for life: the calling G's M will not be like the others again */
 void gmp_shed_os_thread(void);	 /* unlock; the kernel thread ends, the G goes on on another when it has */

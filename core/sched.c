@@ -1157,10 +1157,11 @@ static void change_m(struct g *gp)
 }
 
 /*
- * m0, the process's first kernel thread, is for the main G alone: what is done to the kernel thread of another G must
- * not be done to the one that stands for the process (its exit would make a zombie of it).
+ * m0, the process's first kernel thread, stands for the process and for the main thread: it has the main thread's tid,
+ * and its exit would make a zombie of the process. So it does not get the properties of another G's kernel thread, nor
+ * dies for one.
  */
-void gmp_lock_os_thread(void)
+void gmp_lock_own_thread(void)
 {
 	struct g *gp = getg();
 
@@ -1170,6 +1171,15 @@ void gmp_lock_os_thread(void)
 		gp->lockedm = &not_m0;
 		change_m(gp);
 	}
+	gmp_lock_os_thread();
+	gmp_leave();
+}
+
+void gmp_lock_os_thread(void)
+{
+	struct g *gp = getg();
+
+	gmp_enter();
 	if (gp->lockcnt++ == 0) {
 		gp->lockedm = gp->m;
 		gp->m->lockedg = gp;

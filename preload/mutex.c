@@ -565,7 +565,7 @@ struct special gmp_special_begin(int owner, bool robust)
 		s.gp = NULL;
 	if (s.gp == NULL)
 		return s;
-	gmp_lock_os_thread();
+	gmp_lock_own_thread();
 	ktid = s.gp->m->tid; /* from here on the M is ours */
 	if (s.gp->kind == GK_MAIN && owner == s.gp->tid)
 		ktid = owner; /* taken before threads began */

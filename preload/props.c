@@ -66,7 +66,7 @@ void gmp_props_apply(struct g *gp)
 	if (dirty == 0)
 		return;
 	if (!pr->locked) {
-		gmp_lock_os_thread();
+		gmp_lock_own_thread();
 		gp->m->props = true;
 		/* release: gp->m is the one for good; pairs with gmp_props_bind() */
 		atomic_store_explicit(&pr->locked, true, memory_order_release);

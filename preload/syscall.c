@@ -453,6 +453,26 @@ static long raw_sched_getaffinity(const long a[6])
 }
 
 /* The kernel's is 20 - nice, so that no result looks like an error. */
+/* A thread's CPU clock is the hook's; all others, and bad pointers, are the kernel's. */
+static long raw_clock(long nr, int (*hook)(clockid_t, struct timespec *), const long a[6])
+{
+	if ((INT(0) >= 0 && INT(0) != CLOCK_THREAD_CPUTIME_ID) || !readable(PTR(1), sizeof(struct timespec)))
+		return PASS(syscall)(nr, a[0], a[1]);
+	return hook(INT(0), PTR(1));
+}
+
+SAME(getrusage, hook_getrusage((__rusage_who_t)a[0], PTR(1)))
+
+static long raw_clock_gettime(const long a[6])
+{
+	return raw_clock(SYS_clock_gettime, hook_clock_gettime, a);
+}
+
+static long raw_clock_getres(const long a[6])
+{
+	return raw_clock(SYS_clock_getres, hook_clock_getres, a);
+}
+
 static long raw_getpriority(const long a[6])
 {
 	int prio, err = errno;
