@@ -67,6 +67,7 @@ struct parker {
 struct m;
 struct p;
 struct stack_class;
+struct trace_ring;
 struct gmp_out;
 struct gmp_sigq;
 
@@ -155,6 +156,8 @@ struct g {
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
+	uint64_t trace_since, trace_arrow, trace_goid; /* evtrace.c */
+	const char *trace_why;
 	uint64_t parent;	      /* goid of its creator, 0 = no G; set with the next, before it runs */
 	uintptr_t createpc;	      /* where it was created */
 	const void *waitobj;	      /* what a wait is for, for reports: address of the lock, or WAIT_FD + number */
@@ -210,6 +213,7 @@ struct p {
 	_Atomic(uint32_t) syscalltick;
 	_Atomic(uint32_t) preempt; /* sysmon: the current time slice is over */
 	uint32_t fasttick;	   /* direct switches since the last look at the timers */
+	struct trace_ring *trace; /* evtrace.c; NULL: nothing is recorded */
 	struct pstat stat;
 
 	/* dead Gs of the default stack class, owner M only */

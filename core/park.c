@@ -14,6 +14,7 @@
  * makes its CAS to PARKED first and looks at the requests after it. Both sides are seq_cst (StoreLoad),
  * so either the sender finds PARKED or the owner sees the request.
  */
+#include "core/evtrace.h"
 #include "core/gmp.h"
 #include "core/probe.h"
 
@@ -100,6 +101,7 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 		} else {
 			gmp_count_park(gp->m->p, why);
+			gmp_trace_wait(gp->m->p, gp, why);
 			GMP_PROBE3(park, gp->goid, why, gp->waitobj);
 			gmp_block_switch(gp);
 		}

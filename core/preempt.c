@@ -27,6 +27,7 @@
 #include <linux/membarrier.h>
 #include <signal.h>
 
+#include "core/evtrace.h"
 #include "core/gmp.h"
 
 #define LOST_NS INT64_C(1000000) /* between two looks at a G without a P */
@@ -244,6 +245,7 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 	pp = gp->m->p;
 	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
 		pp->stat.preempts++;
+		gmp_trace(pp, TR_PREEMPT, gp);
 		gmp_gosched();
 	}
 	gmp_leave();

@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 
 #include "core/gmp.h"
+#include "core/evtrace.h"
 #include "core/log.h"
 #include "core/netpoll.h"
 #include "core/probe.h"
@@ -385,6 +386,7 @@ void gmp_handoffp(struct p *pp)
 
 	atomic_fetch_add_explicit(&sched.stat_handoffs, 1, memory_order_relaxed);
 	GMP_PROBE1(handoff, pp->id);
+	gmp_trace(pp, TR_HANDOFF, NULL); /* pp is the caller's alone */
 	if (!gmp_runqempty(pp) || atomic_load(&sched.runqsize) != 0) {
 		gmp_startm(pp, false);
 		return;
@@ -455,6 +457,7 @@ static void ready(struct g *gp, bool next)
 	GMP_PROBE1(ready, gp->goid);
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the run queue publishes it */
 	if (likely(pp != NULL)) {
+		gmp_trace(pp, TR_READY, gp);
 		gmp_runqput(pp, gp, next);
 		if (unlikely(!next || sched.stress))
 			atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
@@ -536,6 +539,7 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 	mp->curg = gp;
 	pp->stat.switches++;
 	GMP_PROBE2(switch, gp->goid, pp->id);
+	gmp_trace(pp, TR_RUN, gp);
 	atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner */
 	if (!inherit)
 		end_slice(pp);
@@ -578,6 +582,8 @@ static void switch_to_g0(struct g *gp)
 
 	if (unlikely(atomic_load_explicit(&sched.cpu_acct, memory_order_relaxed)))
 		gmp_cpu_switch(mp, gp);
+	if (mp->p != NULL)
+		gmp_trace(mp->p, TR_STOP, NULL);
 	mp->curg = NULL;
 	atomic_store_explicit(&mp->g0.ctx.running, 1, memory_order_relaxed); /* own M only */
 	arch_switch(&gp->ctx, &mp->g0.ctx);
@@ -1095,6 +1101,8 @@ void gmp_entersyscall(void)
 	gp->syscall_sp = arch_sp();
 	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
 	atomic_store_explicit(&gp->status, G_SYSCALL, memory_order_relaxed); /* owner M */
+	gmp_trace_wait(pp, gp, "syscall");
+	gmp_trace(pp, TR_STOP, NULL);
 	mp->oldp = pp;
 	mp->p = NULL;
 	/* release: all that this M did with pp; pairs with the CAS of retake and exitsyscall */
@@ -1113,6 +1121,7 @@ static noinline void exitsyscall_slow(struct g *gp, struct m *mp)
 	if (pp != NULL) {
 		gmp_unlock(&sched.lock);
 		acquirep(mp, pp);
+		gmp_trace(pp, TR_RUN, gp);
 		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 		return;
 	}
@@ -1136,6 +1145,7 @@ void gmp_exitsyscall(void)
 	if (likely(pp != NULL && atomic_compare_exchange_strong(&pp->status, &st, P_RUNNING))) {
 		pp->m = mp;
 		mp->p = pp;
+		gmp_trace(pp, TR_RUN, gp);
 		atomic_store_explicit(&pp->syscalltick, pp->syscalltick + 1, memory_order_relaxed);
 		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 	} else {
@@ -1318,6 +1328,7 @@ void gmp_fork_child(void)
 	gmp_cred_fork_child();
 	gmp_stats_fork_child();
 	gmp_dump_fork_child();
+	gmp_trace_fork_child();
 	gmp_cpu_fork_child();
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
@@ -1389,6 +1400,7 @@ void gmp_leave_slow(void)
 	pp = gp->m->p;
 	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
 		pp->stat.preempts++;
+		gmp_trace(pp, TR_PREEMPT, gp);
 		gmp_gosched();
 	}
 	gmp_leave_quiet(); /* what came meanwhile waits for the next hook or SIG_NOTIFY */

@@ -15,6 +15,7 @@
 #include <linux/sched.h>
 #include <sys/prctl.h>
 
+#include "core/evtrace.h"
 #include "core/gmp.h"
 #include "core/netpoll.h"
 
@@ -281,7 +282,7 @@ void *gmp_sysmon(void *arg)
 		now = gmp_nanotime();
 
 		/* All idle, and for long enough that the delay is at its longest: sleep until somebody gets a P. */
-		if (delay == MAX_DELAY_US && !auditing && sched.trace_ns == 0 &&
+		if (delay == MAX_DELAY_US && !auditing && sched.trace_ns == 0 && !gmp_tracing() &&
 		    atomic_load(&sched.npidle) == sched.gomaxprocs) {
 			next = gmp_timers_next(0);
 			gmp_noteclear(&sched.sysmonnote);
@@ -302,6 +303,8 @@ void *gmp_sysmon(void *arg)
 		atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed); /* for reports */
 		if (unlikely(sched.trace_ns != 0))
 			gmp_schedtrace(now);
+		if (unlikely(gmp_tracing()))
+			gmp_trace_drain(now);
 		if (unlikely(gmp_dump_wanted()))
 			gmp_dump();
 		last = atomic_load(&sched.lastpoll);

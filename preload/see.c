@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "core/evtrace.h"
 #include "core/image.h"
 #include "core/log.h"
 #include "core/osinit.h"
@@ -23,6 +24,7 @@ static struct {
 	char path[256]; /* empty: stderr */
 } stats;
 
+static char trace_file[256];
 static int dump_signal = SIGQUIT; /* 0: none */
 static uint32_t dump_flags = DUMP_KILL;
 static bool crash_dumps = true;
@@ -106,6 +108,11 @@ void gmp_see_default(int sig, struct sigaction *k)
 void gmp_see_live(void)
 {
 	struct sigaction k;
+	int rc = trace_file[0] != '\0' ? gmp_trace_start(trace_file) : 0;
+
+	if (rc < 0)
+		gmp_log("GMPSHIM_TRACE: cannot write %s, error %d", trace_file, -rc);
+	trace_file[0] = '\0'; /* not again in a forked child */
 
 	for (int sig = 1; sig < _NSIG; sig++) {
 		if ((sig != dump_signal && !is_crash(sig)) || real.sigaction(sig, NULL, &k) != 0 ||
@@ -153,6 +160,7 @@ static int lock_owner(const char *why, const void *obj, const char **ret_role)
 void gmp_see_init(void)
 {
 	const char *debug = gmp_getenv("GODEBUG"), *traceback = gmp_getenv("GOTRACEBACK");
+	const char *trace = gmp_getenv("GMPSHIM_TRACE");
 
 	sched.trace_ns = godebug(debug, "schedtrace") * 1000000;
 	sched.trace_detail = godebug(debug, "scheddetail") > 0;
@@ -160,6 +168,8 @@ void gmp_see_init(void)
 	dump_signal_from_env(gmp_getenv("GMPSHIM_DUMP_SIGNAL"));
 	crash_dumps = traceback == NULL || strcmp(traceback, "none") != 0;
 	gmp_host.lock_owner = lock_owner;
+	if (trace != NULL && strlen(trace) < sizeof(trace_file))
+		strcpy(trace_file, trace);
 }
 
 static void __attribute__((destructor)) at_exit(void)
@@ -167,6 +177,7 @@ static void __attribute__((destructor)) at_exit(void)
 	char comm[32] = "?";
 	int fd;
 
+	gmp_trace_finish();
 	if (!stats.on || sched.maing == NULL)
 		return;
 	sys2(__NR_prctl, 16 /* PR_GET_NAME */, comm);

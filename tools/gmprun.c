@@ -48,13 +48,14 @@ static const char *const unseen[] = {
 
 static void usage(FILE *to)
 {
-	fputs("usage: gmprun [-p N] [-s] [-S FILE] [-t MS] [-f] [--] PROGRAM [ARGUMENT...]\n"
+	fputs("usage: gmprun [-p N] [-s] [-S FILE] [-t MS] [-T FILE] [-f] [--] PROGRAM [ARGUMENT...]\n"
 	      "       gmprun --check PROGRAM\n"
 	      "       gmprun compare --load 'COMMAND' [OPTION...] -- SERVER [ARGUMENT...]\n"
 	      "       gmprun top PID\n"
 	      "  -p N     GOMAXPROCS: run program code on N processors at most\n"
 	      "  -s       print statistics at exit; -S FILE: append them to FILE as JSON\n"
 	      "  -t MS    print the state of the scheduler every MS milliseconds (schedtrace)\n"
+	      "  -T FILE  write a trace of the scheduler for ui.perfetto.dev\n"
 	      "  -f       start the program even if the library cannot work in it\n",
 	      to);
 }
@@ -489,7 +490,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "top") == 0)
 		run_script("gmptop.py", argv + 2, argc - 2);
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, "+p:sS:t:fhV", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+p:sS:t:T:fhV", longs, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			if (optind < argc)
@@ -510,6 +511,9 @@ int main(int argc, char **argv)
 			snprintf(text, sizeof(text), "schedtrace=%ld", number(optarg, 86400000, "-t"));
 			prepend("GODEBUG", text, ',');
 			break;
+		case 'T':
+			setenv("GMPSHIM_TRACE", optarg, 1);
+			break;
 		case 'f':
 			force = true;
 			break;
@@ -520,7 +524,7 @@ int main(int argc, char **argv)
 			puts("gmprun " VERSION);
 			return 0;
 		default:
-			if (optopt == 0 || strchr("pStc", optopt) == NULL)
+			if (optopt == 0 || strchr("pStTc", optopt) == NULL)
 				wrong("no such option: %s", argv[optind - 1]);
 			wrong("an argument is missing after %s", argv[optind - 1]);
 		}
