@@ -83,7 +83,7 @@ int main(void)
 	CHECK_EQ(handled, 3 * ROUNDS + 201);
 	puts("taken");
 
-	signal(SIGQUIT, SIG_DFL);
+	signal(SIGXCPU, SIG_DFL);
 	for (int i = 0; i < 10; i++) {
 		pid_t pid = fork();
 		int status;
@@ -91,11 +91,11 @@ int main(void)
 		if (pid == 0) {
 			stop = 0;
 			prog_join(prog_start(other, (stop = 1, NULL)));
-			kill(getpid(), SIGQUIT);
+			kill(getpid(), SIGXCPU);
 			_exit(0);
 		}
 		CHECK_EQ(waitpid(pid, &status, 0), pid);
-		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU);
 	}
 	puts("died");
 	return 0;
