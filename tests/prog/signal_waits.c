@@ -22,7 +22,7 @@ static void on_signal(int sig)
 {
 	if (handled < 8)
 		order[handled] = sig;
-	handled++;
+	__atomic_add_fetch(&handled, 1, __ATOMIC_SEQ_CST); /* many threads at once */
 }
 
 static sigset_t set_of(int sig)
