@@ -260,7 +260,7 @@ void *gmp_sysmon(void *arg)
 {
 	int64_t delay = 0, signals_taken = 0, scavenged = 0, audited = 0, look_at = INT64_MAX;
 	int idle = 0;
-	bool auditing = false;
+	bool auditing = false, caught;
 	gmp_sigset mask = SIG_ALL_BUT_NOTIFY;
 
 	(void)arg;
@@ -318,7 +318,8 @@ void *gmp_sysmon(void *arg)
 		next = gmp_timers_next(0);
 		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
 			gmp_wakep();
-		if ((retake(now, &look_at) != 0) | gmp_notify_lost(now))
+		caught = retake(now, &look_at) != 0;
+		if (gmp_notify_lost(now) || caught)
 			idle = 0;
 		else
 			idle++;

@@ -107,7 +107,7 @@ static void anonymous(void)
 	struct itimerspec soon = { .it_value = { 0, 10000000 } };
 	struct signalfd_siginfo si;
 	char name[] = "/tmp/gmpshim-inotify-XXXXXX";
-	struct { struct inotify_event e; char rest[300]; } ev;
+	union { struct inotify_event e; char room[300 + sizeof(struct inotify_event)]; } ev;
 	struct epoll_event ee = { .events = EPOLLIN };
 	uint64_t n;
 	sigset_t s;
