@@ -21,6 +21,7 @@ import tempfile
 import time
 
 import gmplook
+import gmpplot
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SAMPLE_S = 0.2
@@ -527,10 +528,8 @@ def print_table(rows, out=sys.stdout):
     print(f'\n{sentence(rows)}', file=out)
 
 
-COLOURS = {'NPTL': '#b3541e', 'shim': '#1e66b3'}
 PLOTS = (('CPU, cores', 'cpu', True), ('RSS, MB', 'rss', False), ('kernel threads', 'threads', False),
          ('threads of the program', 'gs', False), ('context switches per second', 'switches', True))
-WIDTH, HEIGHT, LEFT, BOTTOM = 460, 200, 60, 24
 
 
 def series(samples, key, rate):
@@ -549,70 +548,24 @@ def series(samples, key, rate):
     return points
 
 
-def plot(title, lines):
-    """An SVG of [(who, [(x, y)])]."""
-    top_x = max([x for _, line in lines for x, _ in line] or [1]) or 1
-    top_y = max([y for _, line in lines for _, y in line] or [1]) or 1
-    w, h = WIDTH - LEFT - 10, HEIGHT - BOTTOM - 24
-
-    def at(x, y):
-        return f'{LEFT + x / top_x * w:.1f},{24 + h - y / top_y * h:.1f}'
-
-    parts = [f'<svg width="{WIDTH}" height="{HEIGHT}" role="img"><text x="{LEFT}" y="14">{html.escape(title)}</text>']
-    for share in (0, 0.5, 1):
-        y = 24 + h - share * h
-        parts.append(f'<line x1="{LEFT}" x2="{LEFT + w}" y1="{y}" y2="{y}" stroke="#ddd"/><text x="{LEFT - 6}" '
-                     f'y="{y + 4}" text-anchor="end">{top_y * share:.4g}</text>')
-    parts.append(f'<text x="{LEFT + w}" y="{HEIGHT - 6}" text-anchor="end">{top_x:.1f} s</text>')
-    for who, line in lines:
-        points = ' '.join(at(x, y) for x, y in line)
-        parts.append(f'<polyline fill="none" stroke="{COLOURS[who]}" stroke-width="1.5" points="{points}"/>')
-    return ''.join(parts) + '</svg>'
-
-
-def bars(rows):
-    top = max(values(rows, 'NPTL', 'rate') + values(rows, 'shim', 'rate')) or 1
-    all_rows = [(who, n, r['rate']) for who in WHO for n, r in enumerate(rows[who], 1)]
-    parts = [f'<svg width="{WIDTH}" height="{22 * len(all_rows) + 26}" role="img">'
-             '<text x="4" y="14">results per second, each round</text>']
-    for i, (who, n, rate) in enumerate(all_rows):
-        parts.append(f'<text x="4" y="{22 * i + 38}">{who} {n}</text><rect x="{LEFT + 10}" y="{22 * i + 24}" '
-                     f'width="{rate / top * (WIDTH - LEFT - 110):.1f}" height="18" fill="{COLOURS[who]}"/>'
-                     f'<text x="{LEFT + 16 + rate / top * (WIDTH - LEFT - 110):.1f}" y="{22 * i + 38}">'
-                     f'{rate:.0f}</text>')
-    return ''.join(parts) + '</svg>'
-
-
 def plots(rows):
-    return [bars(rows)] + [plot(title, [(who, series(r['samples'], key, rate)) for who in WHO for r in rows[who]])
-                           for title, key, rate in PLOTS]
-
-
-def svg_picture(rows):
-    """The report's plots as one picture, two in a row."""
-    height = max(22 * sum(map(len, rows.values())) + 26, HEIGHT)
-    parts = [p.replace('<svg', f'<svg x="{i % 2 * WIDTH}" y="{(i > 1) * height + max(0, i // 2 - 1) * HEIGHT}"', 1)
-             for i, p in enumerate(plots(rows))]
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{height + 2 * HEIGHT}">'
-            '<style>svg{font:11px sans-serif}</style><rect width="100%" height="100%" fill="white"/>' +
-            '\n'.join(parts) + '</svg>\n')
+    rounds = [(f'{who} {n}', r['rate'], who) for who in WHO for n, r in enumerate(rows[who], 1)]
+    return [gmpplot.bars('results per second, each round', rounds)] + [
+        gmpplot.lines(title, [(who, series(r['samples'], key, rate)) for who in WHO for r in rows[who]])
+        for title, key, rate in PLOTS]
 
 
 def html_report(plan, rows):
-    body = [f'<h1>{html.escape(plan.title)}</h1><p><b>{html.escape(sentence(rows))}</b></p>'
-            f'<p>{plan.rounds} rounds each, in turns; GOMAXPROCS={plan.procs}; {os.cpu_count()} CPUs, '
-            f'Linux {os.uname().release}; load: <code>'
-            f'{html.escape(plan.load if isinstance(plan.load, str) else shlex.join(plan.load))}</code></p>'
-            '<table><tr><th>median (least..most)<th>NPTL<th>shim<th>shim/NPTL</tr>']
+    load = plan.load if isinstance(plan.load, str) else shlex.join(plan.load)
+    cells = []
     for title, nptl, shim, ratio, form in table(rows):
-        cells = ''.join(f'<td>{c[0]:{form}} ({c[1]:{form}}..{c[2]:{form}})' for c in (nptl, shim))
-        body.append(f'<tr><td>{title}{cells}<td>{"" if ratio is None else f"{ratio:.2f}"}</tr>')
-    body.append('</table><p>' + ' '.join(f'<span style="color:{COLOURS[w]}">&#9632; {w}</span>' for w in WHO) + '</p>')
-    body += plots(rows)
-    return ('<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>gmprun compare</title><style>'
-            'body{font:14px sans-serif;max-width:1000px;margin:2em auto}table{border-collapse:collapse}'
-            'td,th{border:1px solid #ccc;padding:3px 8px;text-align:right}td:first-child{text-align:left}'
-            'svg{font:11px sans-serif;margin:6px}</style>' + '\n'.join(body) + '</html>\n')
+        cells.append([title] + [f'{c[0]:{form}} ({c[1]:{form}}..{c[2]:{form}})' for c in (nptl, shim)] +
+                     ['' if ratio is None else f'{ratio:.2f}x'])
+    return gmpplot.page('gmprun compare', [
+        f'<h1>{html.escape(plan.title)}</h1><p><b>{html.escape(sentence(rows))}</b></p>',
+        f'<p>{plan.rounds} rounds each, in turns; GOMAXPROCS={plan.procs}; {os.cpu_count()} CPUs, '
+        f'Linux {os.uname().release}; load: <code>{html.escape(load)}</code></p>',
+        gmpplot.table(('median (least..most)', 'NPTL', 'shim', 'shim/NPTL'), cells), gmpplot.legend(WHO), *plots(rows)])
 
 
 def write_reports(plan, rows, html_path, json_path, svg_path=None):
@@ -622,7 +575,7 @@ def write_reports(plan, rows, html_path, json_path, svg_path=None):
         print(f'report: {html_path}')
     if svg_path:
         with open(svg_path, 'w', encoding='utf-8') as f:
-            f.write(svg_picture(rows))
+            f.write(gmpplot.picture(plots(rows)))
     if json_path:
         with open(json_path, 'w', encoding='utf-8') as f:
             json.dump({'server': plan.server, 'load': plan.load, 'rounds': rows}, f)
