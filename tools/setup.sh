@@ -5,6 +5,7 @@
 #   tools/setup.sh GROUP...     build       compiler, meson, libraries
 #                               test        what more the test suite uses
 #                               bench       Go, the yardstick of tests/bench
+#                               apps        programs that tests/apps runs in every test run
 #                               demo        MariaDB and sysbench, for tools/run-demo.sh
 #                               demo-http   tinyproxy, nginx and wrk, for its --server tinyproxy
 #
@@ -28,12 +29,13 @@ entries()
 	build) echo gcc:gcc libc6-dev meson:meson ninja:ninja-build pkg-config:pkg-config check \
 		libunwind-dev systemtap-sdt-dev python3:python3 ;;
 	test) echo clang:clang g++:g++ nm:binutils gdb:gdb strace:strace spin:spin ;;
+	apps) echo memcached:memcached tinyproxy:tinyproxy-bin civetweb:civetweb pigz:pigz xz:xz-utils ;;
 	bench) echo go:golang-go ;;
 	# The -core packages hold the programs alone, without the system's own database service.
 	demo) echo mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench \
 		python3:python3 ;;
 	demo-http) echo tinyproxy:tinyproxy-bin nginx:nginx-light wrk:wrk python3:python3 ;;
-	*) die "no group '$1': build, test, bench, demo or demo-http" ;;
+	*) die "no group '$1': build, test, apps, bench, demo or demo-http" ;;
 	esac
 }
 
@@ -45,7 +47,7 @@ present()
 	esac
 }
 
-[ $# -gt 0 ] || die "usage: tools/setup.sh build|test|bench|demo|demo-http..."
+[ $# -gt 0 ] || die "usage: tools/setup.sh build|test|apps|bench|demo|demo-http..."
 missing=
 for group; do
 	list=$(entries "$group") || exit 1

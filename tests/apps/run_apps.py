@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: MIT
 """Start installed programs natively and under the shim on loopback, drive them, verify each byte, stop them.
 
-run_apps.py --shim SO [--procs 1,2,8] [APP...]           exit status: 0 good, 1 bad, 77 an APP is not installed
-run_apps.py --shim SO --table [--rounds 5] [--readme FILE] [APP...]
+run_apps.py --shim SO [--procs 1,2,8] [APP...]    exit status: 0 good, 1 bad, 77 nothing of it is installed
+run_apps.py --shim SO --table [--rounds 5] [--seconds 3] [--readme FILE] [APP...]
 
---table prints the compatibility table (Markdown): CPU seconds per operation divided by those of the native run made
-just before, medians. With --readme it replaces what stands between the two marks in FILE.
+An APP is a command or a title of programs.py; without one, all of them. --table prints the compatibility table
+(Markdown). Its ratios are medians over rounds, in each of which the program runs natively and under the shim, at the
+number of Ps the machine has, one after the other. With --readme it replaces the rows of these programs in FILE,
+between the two marks.
 """
 import argparse
-import gzip
 import http.server
 import lzma
 import os
 import random
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -24,113 +27,11 @@ import tempfile
 import threading
 import time
 
+from programs import APPS, DEADLINE, Bad, version, wait_port
+
 MARKS = ("<!-- apps: made by tests/apps/run_apps.py --table -->\n", "<!-- apps: end -->\n")
-DEADLINE = 30  # seconds for one step: a hang, not slowness
-CONNS = 48
-
-
-class Bad(Exception):
-    pass
-
-
-def connect(port):
-    s = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return s
-
-
-def receive(sock, size=None):
-    """size bytes, or all until the end."""
-    parts, left = [], size
-    while left is None or left > 0:
-        got = sock.recv(65536 if left is None else min(left, 65536))
-        if not got:
-            break
-        parts.append(got)
-        left = None if left is None else left - len(got)
-    return b"".join(parts)
-
-
-def expect(got, want, what):
-    if got != want:
-        raise Bad("%s: got %d bytes %r..., want %d bytes %r..." % (what, len(got), got[:60], len(want), want[:60]))
-
-
-def drive_memcached(run):
-    conns = [connect(run.port) for _ in range(CONNS)]
-    for i in range(40):
-        value = {c: b"%d/%d:" % (i, n) * (1 + 97 * n) for n, c in enumerate(conns)}
-        for n, c in enumerate(conns):
-            c.sendall(b"set k%d 0 0 %d\r\n%s\r\n" % (n, len(value[c]), value[c]))
-        for c in conns:
-            expect(receive(c, 8), b"STORED\r\n", "set")
-        for n, c in enumerate(conns):
-            c.sendall(b"get k%d\r\n" % ((n + 1) % CONNS))
-        for n, c in enumerate(conns):
-            v = value[conns[(n + 1) % CONNS]]
-            want = b"VALUE k%d 0 %d\r\n%s\r\nEND\r\n" % ((n + 1) % CONNS, len(v), v)
-            expect(receive(c, len(want)), want, "get")
-        if i % 10 == 9:  # clients come and go
-            for n in range(0, CONNS, 3):
-                conns[n].close()
-                conns[n] = connect(run.port)
-    return 2 * 40 * CONNS
-
-
-def drive_http(run):
-    prefix = "http://127.0.0.1:%d" % run.backend if run.backend else ""
-    for i in range(8):
-        conns = [connect(run.port) for _ in range(CONNS)]
-        for n, c in enumerate(conns):
-            if n % 16 == 7:  # one that vanishes
-                c.sendall(b"GET %s/big HTTP/1.0\r\n" % prefix.encode())
-                c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                c.close()
-            else:
-                c.sendall(b"GET %s/%s HTTP/1.0\r\n\r\n" % (prefix.encode(), b"big" if n % 16 == 0 else b"small"))
-        for n, c in enumerate(conns):
-            if n % 16 != 7:
-                head, _, body = receive(c).partition(b"\r\n\r\n")
-                expect(head.split()[1:2], [b"200"], "status")
-                expect(body, run.files["big" if n % 16 == 0 else "small"], "body")
-                c.close()
-    return 8 * CONNS
-
-
-def drive_filter(run):
-    out, _ = run.proc.communicate(run.files["text"], timeout=4 * DEADLINE)
-    expect((gzip if run.app.name == "pigz" else lzma).decompress(out), run.files["text"], "decompressed")
-    return len(run.files["text"]) >> 20
-
-
-def args_tinyproxy(run):
-    conf = os.path.join(run.dir, "conf")
-    with open(conf, "w") as f:
-        f.write("Port %d\nListen 127.0.0.1\nTimeout 30\nMaxClients 200\nLogLevel Critical\n" % run.port)
-    return ["tinyproxy", "-d", "-c", conf]
-
-
-class App:
-    def __init__(self, name, version, args, drive, stop=None, proxy=False):
-        self.name, self.version, self.args, self.drive, self.stop, self.proxy = name, version, args, drive, stop, proxy
-
-
-APPS = [
-    App("memcached", ["-V"],
-        lambda r: ["memcached", "-u", "root", "-l", "127.0.0.1", "-p", str(r.port), "-U", "0", "-t", "4"],
-        drive_memcached, signal.SIGTERM),
-    App("tinyproxy", ["-v"], args_tinyproxy, drive_http, signal.SIGTERM, proxy=True),
-    App("civetweb", None,
-        lambda r: ["civetweb", "-document_root", r.dir, "-listening_ports", "127.0.0.1:%d" % r.port,
-                   "-num_threads", "64"],
-        drive_http, signal.SIGTERM),
-    App("python3", ["-V"],
-        lambda r: ["python3", "-c", "import http.server as h; h.ThreadingHTTPServer.request_queue_size = 128; "
-                   "h.test(h.SimpleHTTPRequestHandler, h.ThreadingHTTPServer, port=%d, bind='127.0.0.1')" % r.port],
-        drive_http, signal.SIGINT),
-    App("pigz", ["-V"], lambda r: ["pigz", "-p", "8", "-c"], drive_filter),
-    App("xz", ["-V"], lambda r: ["xz", "-T", "4", "--block-size=512KiB", "-1", "-c"], drive_filter),
-]
+HEAD = ("| program | version | how it uses threads | GOMAXPROCS 1, 2, 8 | throughput | CPU per operation |\n"
+        "|---|---|---|---|---|---|\n")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -160,21 +61,41 @@ def group_left(pgid):
         return False
 
 
-class Run:
-    """One start of a program: files, port, process; leaves CPU seconds, operations and exit status."""
+def session_cpu(sid):
+    """CPU seconds of all processes of a session, and of their children that have ended."""
+    ticks = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid) as f:
+                fields = f.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == sid:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
-    def __init__(self, app, files, workdir, backend, shim, procs):
-        self.app, self.files, self.dir, self.port = app, files, workdir, free_port()
-        self.backend = backend if app.proxy else None
+
+def children_cpu():
+    r = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return r.ru_utime + r.ru_stime
+
+
+class Run:
+    """One start of a program: files, port, process. Leaves its exit status and, if timed, operations, seconds, CPU."""
+
+    def __init__(self, app, files, workdir, backend, shim, procs, seconds):
+        self.app, self.files, self.dir, self.port, self.backend = app, files, workdir, free_port(), backend
+        args = app.args(self)
         env = {k: v for k, v in os.environ.items()
                if k not in ("LD_PRELOAD", "GOMAXPROCS", "GODEBUG") and not k.startswith("GMPSHIM")}
         if shim:
             env.update(LD_PRELOAD=os.path.abspath(shim), GOMAXPROCS=str(procs))
+        before = children_cpu()
         with tempfile.TemporaryFile() as err:
-            self.proc = subprocess.Popen(app.args(self), env=env, stdin=subprocess.PIPE, stderr=err, cwd=workdir,
+            self.proc = subprocess.Popen(args, env=env, stdin=subprocess.PIPE, stderr=err, cwd=workdir,
                                          stdout=subprocess.PIPE if not app.stop else err, start_new_session=True)
             try:
-                self.session(shim)
+                self.session(shim, seconds)
             except (OSError, subprocess.TimeoutExpired, EOFError, lzma.LZMAError) as e:
                 raise Bad(repr(e)) from e
             finally:
@@ -185,37 +106,40 @@ class Run:
             said = [x for x in err.read().decode(errors="replace").splitlines() if "gmpshim" in x]
             if said:
                 raise Bad("it said: " + said[0])
+        if not app.stop:
+            self.cpu = children_cpu() - before
 
-    def session(self, shim):
-        before = os.times()
+    def session(self, shim, seconds):
+        start = time.monotonic()
         if self.app.stop:
-            self.wait_port()
-        else:
-            time.sleep(0.1)  # past the exec; it waits for its input
+            wait_port(self)
         if shim:
-            with open("/proc/%d/maps" % self.proc.pid) as f:
-                if "libgmpshim" not in f.read():
-                    raise Bad("the shim is not in the process")
+            self.wait_shim()
         self.ops = self.app.drive(self)
+        if seconds and self.app.stop:
+            start, before, self.ops = time.monotonic(), session_cpu(self.proc.pid), 0
+            while time.monotonic() - start < seconds:
+                self.ops += self.app.load(self, seconds) if self.app.load else self.app.drive(self)
+            self.cpu = session_cpu(self.proc.pid) - before
+        self.seconds = time.monotonic() - start
         if self.app.stop:
             if self.proc.poll() is not None:
                 raise Bad("it ended under load with status %d" % self.proc.returncode)
             self.proc.send_signal(self.app.stop)
         self.status = self.proc.wait(DEADLINE)
-        after = os.times()
-        self.cpu = after.children_user + after.children_system - before.children_user - before.children_system
         if group_left(self.proc.pid):
             raise Bad("it left processes behind")
 
-    def wait_port(self):
+    def wait_shim(self):
+        """Between fork and exec, and while ld.so maps libraries, it is not there yet."""
         end = time.monotonic() + DEADLINE
-        while True:
-            try:
-                return connect(self.port).close()
-            except ConnectionRefusedError:
-                if self.proc.poll() is not None or time.monotonic() > end:
-                    raise Bad("it never listened") from None
-                time.sleep(0.02)
+        while time.monotonic() < end and self.proc.poll() is None:
+            with open("/proc/%d/maps" % self.proc.pid) as f:
+                if "libgmpshim" in f.read():
+                    return
+            time.sleep(0.002)
+        if self.app.stop or self.proc.poll() is None:
+            raise Bad("the shim is not in the process")
 
 
 def make_files(workdir):
@@ -230,44 +154,49 @@ def make_files(workdir):
     return files
 
 
-def version(app):
-    if not app.version:
-        return ""
-    out = subprocess.run([app.name] + app.version, capture_output=True, text=True, check=False,
-                         stdin=subprocess.DEVNULL)
-    words = (out.stdout + out.stderr).split("\n")[0].split()
-    return next((w.strip("()") for w in words if w[:1].isdigit()), "")
-
-
 def check(apps, procs, start):
     for app in apps:
-        want = start(app, None, 0)
+        want = start(app, False, 0)
         for p in procs:
             got = start(app, True, p)
             if got.status != want.status:
-                raise Bad("%s, GOMAXPROCS=%d: exit status %d, natively %d" % (app.name, p, got.status, want.status))
-            print("%-10s GOMAXPROCS=%d ok, CPU %.2fx" % (app.name, p, got.cpu / max(want.cpu, 0.01)), flush=True)
+                raise Bad("%s, GOMAXPROCS=%d: exit status %d, natively %d" % (app.title, p, got.status, want.status))
+            print("%-20s GOMAXPROCS=%d ok" % (app.title, p), flush=True)
 
 
-def table(apps, procs, rounds, start):
-    lines = ["| program | version | " + " | ".join("GOMAXPROCS=%d" % p for p in procs) + " |",
-             "|---|---|" + "---|" * len(procs)]
-    for app in apps:
-        cells = []
-        for p in procs:
-            ratios = []
-            try:
-                for _ in range(rounds):
-                    want, got = start(app, None, 0), start(app, True, p)
-                    if got.status != want.status:
-                        raise Bad("exit status %d" % got.status)
-                    ratios.append(got.cpu / got.ops / max(want.cpu / want.ops, 1e-9))
-                cells.append("ok, %.2f" % statistics.median(ratios))
-            except Bad as e:
-                print(e, file=sys.stderr)
-                cells.append("fails")
-        lines.append("| %s | %s | %s |" % (app.name, version(app), " | ".join(cells)))
-    return "\n".join(lines) + "\n"
+def row(app, procs, rounds, seconds, start):
+    results, faster, dearer = [], [], []
+    for p in procs:
+        try:
+            check([app], [p], start)
+            results.append("ok")
+        except Bad as e:
+            print(e, file=sys.stderr)
+            results.append("fails")
+    try:
+        for i in range(rounds):
+            pair = {}
+            for shim in (False, True) if i % 2 == 0 else (True, False):
+                pair[shim] = start(app, shim, os.cpu_count(), seconds)
+            a, b = pair[False], pair[True]
+            faster.append(b.ops / b.seconds / (a.ops / a.seconds))
+            dearer.append(b.cpu / b.ops / (a.cpu / a.ops))
+        ratios = ["%.2f" % statistics.median(x) for x in (faster, dearer)]
+    except Bad as e:
+        print(e, file=sys.stderr)
+        ratios = ["", ""]
+    return "| %s | %s | %s | %s | %s |\n" % (app.title, version(app), app.how, ", ".join(results), " | ".join(ratios))
+
+
+def update_readme(path, rows):
+    """Rows of other programs stay; the order is that of APPS."""
+    with open(path) as f:
+        head, _, rest = f.read().partition(MARKS[0])
+    old, _, tail = rest.partition(MARKS[1])
+    have = {line.split("|")[1].strip(): line + "\n" for line in old.splitlines() if re.match(r"\| \S", line)}
+    have.update(rows)
+    with open(path, "w") as f:
+        f.write(head + MARKS[0] + HEAD + "".join(have[a.title] for a in APPS if a.title in have) + MARKS[1] + tail)
 
 
 def main():
@@ -276,18 +205,18 @@ def main():
     p.add_argument("--procs", default="1,2,8")
     p.add_argument("--table", action="store_true")
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--seconds", type=int, default=3)
     p.add_argument("--readme")
     p.add_argument("app", nargs="*")
     args = p.parse_args()
-    names = args.app or [a.name for a in APPS]
-    apps = [a for a in APPS if a.name in names]
     procs = [int(x) for x in args.procs.split(",")]
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    os.environ["PATH"] = path
-    missing = [a for a in apps if not shutil.which(a.name)]
-    for a in missing:
-        print("skipped: %s is not installed" % a.name)
-    apps = [a for a in apps if a not in missing]
+    os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    apps = [a for a in APPS if not args.app or a.name in args.app or a.title in args.app]
+    for a in apps[:]:
+        missing = [n for n in a.needs if not shutil.which(n)]
+        if missing:
+            print("skipped: %s: %s is not installed" % (a.title, missing[0]))
+            apps.remove(a)
     if not apps:
         return 77
     with tempfile.TemporaryDirectory() as workdir:
@@ -296,27 +225,23 @@ def main():
         backend = Backend(("127.0.0.1", 0), lambda *a: Quiet(*a, directory=workdir))
         threading.Thread(target=backend.serve_forever, daemon=True).start()
 
-        def start(app, shim, n):
+        def start(app, shim, n, seconds=0):
             try:
-                return Run(app, files, workdir, backend.server_address[1], args.shim if shim else None, n)
+                return Run(app, files, workdir, backend.server_address[1], args.shim if shim else None, n, seconds)
             except Bad as e:
-                raise Bad("%s, %s: %s" % (app.name, "GOMAXPROCS=%d" % n if shim else "native", e)) from e
+                raise Bad("%s, %s: %s" % (app.title, "GOMAXPROCS=%d" % n if shim else "native", e)) from e
 
-        if args.table:
-            text = table(apps, procs, args.rounds, start)
-            sys.stdout.write(text)
-            if args.readme:
-                with open(args.readme) as f:
-                    head, _, rest = f.read().partition(MARKS[0])
-                tail = rest.partition(MARKS[1])[2]
-                with open(args.readme, "w") as f:
-                    f.write(head + MARKS[0] + text + MARKS[1] + tail)
+        if not args.table:
+            try:
+                check(apps, procs, start)
+            except Bad as e:
+                print("FAILED: %s" % e)
+                return 1
             return 0
-        try:
-            check(apps, procs, start)
-        except Bad as e:
-            print("FAILED: %s" % e)
-            return 1
+        rows = {a.title: row(a, procs, args.rounds, args.seconds, start) for a in apps}
+        sys.stdout.write(HEAD + "".join(rows.values()))
+        if args.readme:
+            update_readme(args.readme, rows)
     return 0
 
 
