@@ -356,6 +356,25 @@ unlock:
 	return rc;
 }
 
+/* pd is an orphan, its lock is held and given up: one G fewer uses it, and the last closes it. */
+static void orphan_put(struct poll_desc *pd)
+{
+	bool last = --pd->orphan_refs == 0;
+
+	if (last) {
+		pd->seq++;
+		pd->registered = 0;
+		sys1(__NR_close, pd->fd);
+	}
+	gmp_unlock(&pd->lock);
+	if (last) {
+		gmp_lock(&init_lock);
+		pd->head = (struct poll_waiter *)free_orphans;
+		free_orphans = pd;
+		gmp_unlock(&init_lock);
+	}
+}
+
 void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
 {
 	struct poll_desc *pd = r->pd;
@@ -369,23 +388,9 @@ void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
 		gmp_leave();
 	}
 	if (unlikely(pd->orphan_refs > 0)) {
-		bool last;
-
 		gmp_enter();
 		gmp_lock(&pd->lock);
-		last = --pd->orphan_refs == 0;
-		if (last) {
-			pd->seq++;
-			pd->registered = 0;
-			sys1(__NR_close, pd->fd);
-		}
-		gmp_unlock(&pd->lock);
-		if (last) {
-			gmp_lock(&init_lock);
-			pd->head = (struct poll_waiter *)free_orphans;
-			free_orphans = pd;
-			gmp_unlock(&init_lock);
-		}
+		orphan_put(pd);
 		gmp_leave();
 		r->pd = NULL;
 	}
@@ -429,7 +434,12 @@ void gmp_netpoll_dequeue(struct poll_waiter *w)
 {
 	struct poll_desc *pd = lock_waiter(w);
 
-	gmp_unlock(&pd->lock);
+	if (unlikely(pd->orphan_refs > 0)) {
+		w->got = 0; /* what happened to the closed file is no answer for the number */
+		orphan_put(pd);
+	} else {
+		gmp_unlock(&pd->lock);
+	}
 }
 
 /* pd->lock held: the number means another file from here on */
@@ -492,16 +502,10 @@ void gmp_netpoll_close(int fd)
 		return;
 	gmp_enter();
 	gmp_lock(&pd->lock);
-	/* A poll() on the closed file goes on with its other descriptors, as it does on Linux. */
-	for (struct poll_waiter *w = pd->head, *next; w != NULL; w = next) {
-		next = w->next;
-		if (w->mode & PD_SHARED)
-			dequeue_locked(pd, w);
-	}
 	if (pd->head != NULL) {
 		o = new_orphan(pd);
 		if (o == NULL) {
-			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, 0, &tail); /* they find EBADF */
+			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, 0, &tail); /* they find EBADF, POLLNVAL */
 		} else {
 			gmp_lock(&o->lock);
 			while (pd->head != NULL) {

@@ -10,7 +10,8 @@
  * passes the baton by gmp_netpoll_done. Shared ones (poll, select) are all woken.
  *
  * A descriptor closed while Gs are parked on it: Linux keeps the open file alive for them. So gmp_netpoll_close
- * moves them to an orphan pollDesc with a duplicate of the descriptor, which the last of them closes.
+ * moves them to an orphan pollDesc with a duplicate of the descriptor, which the last of them closes. A reader goes on
+ * with the old file; poll is woken by it, but looks at the number again, as the kernel's does.
  */
 #pragma once
 #include "core/gmp.h"

@@ -137,6 +137,44 @@ static int try_last(void)
 	return got == 'o';
 }
 
+static void *polls(void *arg)
+{
+	int fd = *(int *)arg;
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = -1 } };
+
+	__atomic_store_n(&entered, 1, __ATOMIC_RELEASE);
+	CHECK_EQ(poll(p, *(int *)arg % 2 + 1, 60000), 1); /* one descriptor, or more */
+	return (void *)(long)p[0].revents;
+}
+
+/* poll holds the file it waits for as well: its hang-up wakes it, and then the number means nothing any more. */
+static void try_poll(int parity)
+{
+	pthread_t t;
+	int p[2], fd;
+
+	CHECK_EQ(pipe(p), 0);
+	fd = p[0];
+	if (fd % 2 != parity) {
+		fd = fcntl(p[0], F_DUPFD, fd + 1);
+		while (fd % 2 != parity) {
+			int up = fcntl(fd, F_DUPFD, fd + 1);
+
+			close(fd);
+			fd = up;
+		}
+		close(p[0]);
+	}
+	__atomic_store_n(&entered, 0, __ATOMIC_RELAXED);
+	t = prog_start(polls, &fd);
+	while (!__atomic_load_n(&entered, __ATOMIC_ACQUIRE))
+		sched_yield();
+	prog_nap_ms(20);
+	CHECK_EQ(close(fd), 0);
+	CHECK_EQ(close(p[1]), 0);
+	CHECK_EQ((long)prog_join(t), POLLNVAL);
+}
+
 int main(void)
 {
 	static const char *const kinds[] = { "pipe", "unix", "tcp" };
@@ -157,5 +195,8 @@ int main(void)
 	while (!try_last())
 		CHECK(++tries < 50);
 	puts("last descriptor ok");
+	for (int i = 0; i < 20; i++)
+		try_poll(i % 2);
+	puts("poll ok");
 	return 0;
 }
