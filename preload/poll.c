@@ -34,6 +34,7 @@ struct many {
 	struct intr_mark mark;
 	bool expired;
 	bool swapped; /* inside the shim, with another signal mask */
+	bool parked; /* so far at least once: all descriptors were good at first */
 	bool looked; /* once already, when the netpoller's clock was at */
 	uint32_t clock;
 };
@@ -149,6 +150,7 @@ static long wait_slots(struct many *wm, struct slot *slots, unsigned n)
 		if (intr_fails(wm->mark, false))
 			return -EINTR;
 		r = park(slots, n, wm->deadline);
+		wm->parked = true;
 		if (r == PARK_TIMEOUT)
 			wm->expired = true;
 		rc = n == 1 && r == PARK_READY ? answer(wm, slots) : 0;
@@ -460,12 +462,50 @@ static void restore_sets(const struct fdsets *sets, size_t n)
 			sets->user[j][i] = sets->in[j][i];
 }
 
-static long look_select(const struct many *wm)
+static long select_now(const struct many *wm)
 {
 	struct __kernel_timespec zero = {0};
 
-	restore_sets(wm->sets, wm->n);
 	return sys6(__NR_pselect6, wm->n, wm->sets->user[0], wm->sets->user[1], wm->sets->user[2], &zero, NULL);
+}
+
+/*
+ * A descriptor was closed while select waited: the kernel reports it as ready for reading and writing when something
+ * wakes the call, and EBADF is for those that were closed before (fs/select.c, POLLIN_SET). So the others are asked for.
+ */
+static noinline long look_select_closed(const struct many *wm)
+{
+	uint64_t closed[SETS_MAX] = {0};
+	long rc, count = 0;
+
+	for (size_t i = 0; i < wm->n; i++) {
+		uint64_t bit = UINT64_C(1) << i % 64;
+
+		if (((wm->sets->in[0][i / 64] | wm->sets->in[1][i / 64] | wm->sets->in[2][i / 64]) & bit) == 0 ||
+		    sys2(__NR_fcntl, i, F_GETFD) != -EBADF)
+			continue;
+		closed[i / 64] |= bit;
+		count += ((wm->sets->in[0][i / 64] & bit) != 0) + ((wm->sets->in[1][i / 64] & bit) != 0);
+	}
+	for (int j = 0; j < 3; j++)
+		for (size_t i = 0; wm->sets->user[j] != NULL && i < (wm->n + 63) / 64; i++)
+			wm->sets->user[j][i] = wm->sets->in[j][i] & ~closed[i];
+	rc = select_now(wm);
+	if (rc < 0)
+		return rc;
+	for (int j = 0; j < 2; j++)
+		for (size_t i = 0; wm->sets->user[j] != NULL && i < (wm->n + 63) / 64; i++)
+			wm->sets->user[j][i] |= wm->sets->in[j][i] & closed[i];
+	return rc + count;
+}
+
+static long look_select(const struct many *wm)
+{
+	long rc;
+
+	restore_sets(wm->sets, wm->n);
+	rc = select_now(wm);
+	return unlikely(rc == -EBADF && wm->parked) ? look_select_closed(wm) : rc;
 }
 
 /* Copies the program's sets. False: a bad pointer, or memory that the kernel may refuse: let it say so. */

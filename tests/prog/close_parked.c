@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 
 static int entered;
@@ -172,7 +173,46 @@ static void try_poll(int parity)
 	prog_nap_ms(20);
 	CHECK_EQ(close(fd), 0);
 	CHECK_EQ(close(p[1]), 0);
-	CHECK_EQ((long)prog_join(t), POLLNVAL);
+	CHECK_EQ((long)prog_join(t), POLLNVAL); /* also when it had not begun */
+}
+
+static void *selects(void *arg)
+{
+	int fd = *(int *)arg;
+	fd_set rd, wr;
+	int n;
+
+	FD_ZERO(&rd);
+	FD_ZERO(&wr);
+	FD_SET(fd, &rd);
+	FD_SET(fd, &wr);
+	__atomic_store_n(&entered, 1, __ATOMIC_RELEASE);
+	n = select(fd + 1, &rd, &wr, NULL, NULL);
+	if (n == -1)
+		return (void *)(long)-errno;
+	CHECK(FD_ISSET(fd, &rd) && FD_ISSET(fd, &wr));
+	return (void *)(long)n;
+}
+
+/* select calls a descriptor ready that was closed while it waited. */
+static int try_select(void)
+{
+	pthread_t t;
+	int p[2], fd;
+	long got;
+
+	CHECK_EQ(pipe(p), 0);
+	fd = p[0];
+	__atomic_store_n(&entered, 0, __ATOMIC_RELAXED);
+	t = prog_start(selects, &fd);
+	while (!__atomic_load_n(&entered, __ATOMIC_ACQUIRE))
+		sched_yield();
+	prog_nap_ms(20);
+	CHECK_EQ(close(p[0]), 0);
+	CHECK_EQ(close(p[1]), 0);
+	got = (long)prog_join(t);
+	CHECK(got == 2 || got == -EBADF); /* it had not begun */
+	return got == 2;
 }
 
 int main(void)
@@ -198,5 +238,9 @@ int main(void)
 	for (int i = 0; i < 20; i++)
 		try_poll(i % 2);
 	puts("poll ok");
+	tries = 0;
+	while (!try_select())
+		CHECK(++tries < 50);
+	puts("select ok");
 	return 0;
 }
