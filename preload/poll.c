@@ -471,7 +471,8 @@ static long select_now(const struct many *wm)
 
 /*
  * A descriptor was closed while select waited: the kernel reports it as ready for reading and writing when something
- * wakes the call, and EBADF is for those that were closed before (fs/select.c, POLLIN_SET). So the others are asked for.
+ * wakes the call, and EBADF is for those that were closed before (fs/select.c, POLLIN_SET). So the others are asked
+ * for.
  */
 static noinline long look_select_closed(const struct many *wm)
 {
