@@ -7,15 +7,16 @@
  * cred.seq counts changes. m->setxid_seq is the last one an M has made; a new M inherits its cloner's number with
  * its credentials and catches up in gmp_mstart, so none slips through between two looks at sched.allm.
  */
+#include <errno.h>
 #include <signal.h>
 
 #include "core/gmp.h"
-#include "core/log.h"
 
 static struct {
 	struct lock lock; /* one change at a time; its holder waits for others, who never take it in a handler */
 	_Atomic(uint32_t) seq;
 	long nr, a, b, c; /* written before seq */
+	_Atomic(bool) torn; /* somebody could not follow; written before its own number, so the broadcaster sees it */
 } cred;
 
 static _Atomic(uint32_t) sysmon_seq;
@@ -28,7 +29,7 @@ static void catch_up(_Atomic(uint32_t) *mine)
 	if (atomic_load_explicit(mine, memory_order_relaxed) == s) /* own thread's */
 		return;
 	if (sys3(cred.nr, cred.a, cred.b, cred.c) < 0)
-		gmp_throw("a kernel thread could not take over the new user or group ids");
+		atomic_store_explicit(&cred.torn, true, memory_order_relaxed); /* the release below publishes it */
 	atomic_store_explicit(mine, s, memory_order_release); /* with the load in broadcast */
 }
 
@@ -53,7 +54,10 @@ void gmp_cred_new_m(struct m *mp, struct m *cloner)
 	atomic_store_explicit(&mp->setxid_seq, cloner != NULL ? cloner->setxid_seq : cred.seq, memory_order_relaxed);
 }
 
-/* The system call nr(a, b, c) for every kernel thread of the scheduler. 0 or -errno, then nothing has changed. */
+/*
+ * The system call nr(a, b, c) for every kernel thread of the scheduler. 0 or -errno, then nothing has changed;
+ * -ENOTRECOVERABLE: one that had ids of its own could not follow, and the threads' ids differ now.
+ */
 int gmp_cred_broadcast(long nr, long a, long b, long c)
 {
 	struct g *gp = getg();
@@ -87,6 +91,8 @@ int gmp_cred_broadcast(long nr, long a, long b, long c)
 			if (behind)
 				sys_nanosleep(50000);
 		} while (behind);
+		if (atomic_load_explicit(&cred.torn, memory_order_relaxed)) /* the acquires above */
+			rc = -ENOTRECOVERABLE;
 	}
 	gmp_unlock(&cred.lock);
 	gmp_leave();

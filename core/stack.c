@@ -47,6 +47,7 @@ static struct stack_class *_Atomic classes;
 static struct lock classes_lock;
 static struct stack_class *_Atomic hot; /* the class whose dead Gs the Ps keep */
 static _Atomic(int) have_guard = 1;	/* MADV_GUARD_INSTALL works here */
+static _Atomic(int) stack_exec;		/* 0 or PROT_EXEC: see gmp_stacks_executable() */
 
 static size_t round_page(size_t n)
 {
@@ -128,7 +129,7 @@ static char *take_slot(struct stack_class *sc)
 
 		if (n > batch)
 			n = batch;
-		if (sys_failed(sys3(__NR_mprotect, slot, n, PROT_READ | PROT_WRITE)))
+		if (sys_failed(sys3(__NR_mprotect, slot, n, PROT_READ | PROT_WRITE | stack_exec)))
 			return NULL;
 		sc->slab_open = slot + n;
 	}
@@ -140,6 +141,15 @@ static char *take_slot(struct stack_class *sc)
 	}
 	sc->slab_next = slot + sc->slot_size;
 	return slot;
+}
+
+/* With its guard, where that is no mapping of its own: a slab stays two mappings. */
+static void make_executable(struct g *gp)
+{
+	size_t guard = have_guard ? 0 : gp->sc->guardsize;
+
+	sys3(__NR_mprotect, gp->stack_lo - gp->sc->guardsize + guard, gp->sc->slot_size - guard,
+	     PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
 static struct g *new_slot(struct stack_class *sc)
@@ -178,8 +188,9 @@ static struct g *new_slot(struct stack_class *sc)
 	head = atomic_load_explicit(&sched.allg, memory_order_relaxed); /* only a start value for the CAS */
 	do
 		gp->alllink = head;
-	while (!atomic_compare_exchange_weak_explicit(&sched.allg, &head, gp, memory_order_release,
-						      memory_order_relaxed));
+	while (!atomic_compare_exchange_weak(&sched.allg, &head, gp)); /* seq_cst; pairs with gmp_stacks_executable */
+	if (unlikely(atomic_load(&stack_exec)) && sc->stacksize != 0)
+		make_executable(gp);
 	return gp;
 }
 
@@ -308,6 +319,19 @@ void gmp_gfree(struct g *gp)
 		gmp_unlock(&sc->lock);
 	}
 	gmp_leave_quiet();
+}
+
+/*
+ * An object that wants executable stacks (PT_GNU_STACK) has been loaded: all stacks become so, as glibc does it with
+ * those of its own threads. A slot that was opened before the flag was set, and is not on allg yet, sees the flag when
+ * it is. On a G or before threads.
+ */
+void gmp_stacks_executable(void)
+{
+	atomic_store(&stack_exec, PROT_EXEC);
+	for (struct g *gp = atomic_load(&sched.allg); gp != NULL; gp = gp->alllink)
+		if (gp->sc != NULL && gp->sc->stacksize != 0)
+			make_executable(gp);
 }
 
 size_t gmp_stacksize(const struct g *gp)

@@ -297,6 +297,7 @@ int gmp_go_live(void)
 	gmp_signal_live();
 	init_nopreempt();
 	gmp_stdio_live();
+	gmp_check_execstack();
 	gmp_props_init();
 	gmp_cpu_live();
 	gmp_preempt_init();

@@ -12,6 +12,8 @@ static int all_threads(long nr, long a, long b, long c)
 {
 	int rc = gmp_cred_broadcast(nr, a, b, c);
 
+	if (rc == -ENOTRECOVERABLE)
+		abort(); /* as libc: a process whose threads have different ids is not safe to go on */
 	return rc < 0 ? fail(-rc) : 0;
 }
 

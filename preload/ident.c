@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* gettid, futex(2) by syscall.c, and dlopen: calls that would show the kernel thread, or pass by the hooks. */
+#include <link.h>
+#include <string.h>
+#include <sys/auxv.h>
+
 #include "core/sema.h"
 #include "preload/preload.h"
 
@@ -158,11 +162,59 @@ bool gmp_private_futex(const long a[6], long *ret)
 	return false;
 }
 
+/* An object without the header wants what the ABI once gave everybody: an executable stack. */
+static int wants_exec(struct dl_phdr_info *info, size_t size, void *found)
+{
+	bool exec = true;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_GNU_STACK)
+			exec = info->dlpi_phdr[i].p_flags & PF_X;
+	if (!exec || info->dlpi_addr == getauxval(AT_SYSINFO_EHDR)) /* the vdso has no say */
+		return 0;
+	*(bool *)found = true;
+	return 1;
+}
+
+_Atomic(bool) gmp_execstack_unknown;
+
+void gmp_check_execstack(void)
+{
+	static _Atomic(bool) done;
+	bool found = false;
+
+	atomic_store_explicit(&gmp_execstack_unknown, false, memory_order_relaxed); /* a hint between threads */
+	if (done)
+		return;
+	dl_iterate_phdr(wants_exec, &found);
+	if (found) {
+		gmp_stacks_executable();
+		done = true;
+	}
+}
+
 /*
  * RTLD_DEEPBIND makes the object reach libc's own functions past the hooks: a wake-up it sends to a futex would not
  * reach a G. The flag is dropped; symbols it would have found in itself first may come from the program.
+ *
+ * libc looks at its return address to see whose RUNPATH and $ORIGIN count. A plain path needs neither, and allows to
+ * look at what has been loaded; any other name is passed on by a jump, and its object is looked at when the next
+ * thread is created.
  */
 void *hook_dlopen(const char *file, int flags)
 {
-	return PASS(dlopen)(file, live() ? flags & ~RTLD_DEEPBIND : flags);
+	void *h;
+
+	if (!live())
+		return PASS(dlopen)(file, flags);
+	flags &= ~RTLD_DEEPBIND;
+	if (file == NULL || strchr(file, '/') == NULL || strchr(file, '$') != NULL) {
+		atomic_store_explicit(&gmp_execstack_unknown, true, memory_order_relaxed); /* a hint */
+		return real.dlopen(file, flags);
+	}
+	h = real.dlopen(file, flags);
+	if (h != NULL)
+		gmp_check_execstack();
+	return h;
 }

@@ -61,6 +61,8 @@ void gmp_cancel_unshield(void);
 
 /* --- ident.c --- */
 bool gmp_private_futex(const long a[6], long *ret); /* false: the kernel's; *ret: -errno */
+extern _Atomic(bool) gmp_execstack_unknown; /* objects may have been loaded since the last check */
+void gmp_check_execstack(void);		    /* some loaded object wants executable stacks: then all are */
 
 /* --- cputime.c --- */
 /* Make of a G's clock and time the kernel's; 0 or errno. Other clocks are left alone. */

@@ -366,6 +366,8 @@ int hook_pthread_create(pthread_t *th, const pthread_attr_t *attr, void *(*fn)(v
 	if (rc != 0)
 		return rc < 0 ? real.pthread_create(th, attr, fn, arg) : rc;
 	stress_point();
+	if (unlikely(atomic_load_explicit(&gmp_execstack_unknown, memory_order_relaxed))) /* a hint */
+		gmp_check_execstack();
 	return create(th, attr, (void *)(uintptr_t)fn, arg, false, __builtin_return_address(0));
 }
 
