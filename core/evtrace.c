@@ -28,6 +28,7 @@ struct trace_ring {
 	_Atomic(uint64_t) tail; /* next to read; the reader, under `busy` */
 	uint64_t lost;
 	uint64_t run_at, run_goid; /* reader: what runs there since when; 0 = nothing */
+	bool named;		   /* reader */
 	struct trace_event ev[RING];
 };
 
@@ -195,9 +196,17 @@ static void drain(int64_t now)
 
 	if (cycles > tr.cycles0 && now > tr.ns0)
 		tr.ns_per_cycle = (double)(now - tr.ns0) / (double)(cycles - tr.cycles0);
-	for (int i = 0; i < sched.gomaxprocs; i++)
-		if (sched.allp[i]->trace != NULL)
-			empty(sched.allp[i]->trace, (uint64_t)i);
+	for (int i = 0; i < sched.nallp; i++) {
+		struct trace_ring *r = sched.allp[i]->trace;
+
+		if (r == NULL)
+			continue;
+		if (!r->named) {
+			track_name(1, (uint64_t)i, "P");
+			r->named = true;
+		}
+		empty(r, (uint64_t)i);
+	}
 	if (now - tr.counted >= COUNTER_NS) {
 		tr.counted = now;
 		counters(now);
@@ -225,7 +234,7 @@ void gmp_trace_finish(void)
 	for (int i = 0; !atomic_compare_exchange_strong(&tr.busy, &free, 1) && i < 1000; i++, free = 0)
 		sys_nanosleep(1000000);
 	drain(gmp_nanotime());
-	for (int i = 0; i < sched.gomaxprocs; i++) {
+	for (int i = 0; i < sched.nallp; i++) {
 		if (sched.allp[i]->trace == NULL)
 			continue;
 		end_run(sched.allp[i]->trace, (uint64_t)i, arch_cycles());
@@ -247,6 +256,12 @@ bool gmp_tracing(void)
 	return tr.fd >= 0;
 }
 
+void gmp_trace_new_p(struct p *pp)
+{
+	if (tr.fd >= 0)
+		pp->trace = gmp_mmap(sizeof(struct trace_ring));
+}
+
 int gmp_trace_start(const char *path)
 {
 	long fd = sys4(__NR_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), high;
@@ -263,10 +278,8 @@ int gmp_trace_start(const char *path)
 	tr.cycles0 = arch_cycles();
 	gmp_outf(&tr.out, "[{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":\"Ps\"}},\n"
 			  "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":2,\"args\":{\"name\":\"threads\"}}");
-	for (int i = 0; i < sched.gomaxprocs; i++) {
-		track_name(1, (uint64_t)i, "P");
-		sched.allp[i]->trace = gmp_mmap(sizeof(struct trace_ring));
-	}
+	for (int i = 0; i < sched.nallp; i++)
+		gmp_trace_new_p(sched.allp[i]);
 	return 0;
 }
 
@@ -275,6 +288,6 @@ void gmp_trace_fork_child(void)
 	if (tr.fd >= 0)
 		sys1(__NR_close, tr.fd);
 	tr.fd = -1;
-	for (int i = 0; i < sched.gomaxprocs; i++)
+	for (int i = 0; i < sched.nallp; i++)
 		sched.allp[i]->trace = NULL;
 }

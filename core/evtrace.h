@@ -29,6 +29,7 @@ static inline void gmp_trace_wait(struct p *pp, struct g *gp, const char *why)
 }
 
 int gmp_trace_start(const char *path); /* 0 or -errno; when threads begin, before there are others */
+void gmp_trace_new_p(struct p *pp);    /* before others see it */
 bool gmp_tracing(void);
 void gmp_trace_drain(int64_t now);     /* sysmon, often */
 void gmp_trace_finish(void);	       /* at exit; on any thread */

@@ -39,6 +39,7 @@ enum pstatus {
 	P_IDLE,	   /* on sched.pidle */
 	P_RUNNING, /* p->m runs program or scheduler code with it */
 	P_SYSCALL, /* its M is in a system call: that M's exitsyscall or sysmon's retake takes it by CAS */
+	P_DEAD = 4, /* Go: _Pdead. GOMAXPROCS is smaller than its number; on no list, queues empty. sched.lock */
 };
 
 /* Why a park ended. PARK_READY comes from the object waited for and consumes its wake-up. */
@@ -111,6 +112,7 @@ struct g {
 	struct gmp_tls *tls; /* this G's copy of gmp_tls */
 	struct m *lockedm;
 	struct timer timer;
+	uint32_t user_locks; /* of lockcnt: those by gmpshim_lock_os_thread */
 
 	/* identity; constant while the G lives */
 	enum gkind kind;
@@ -201,6 +203,7 @@ struct p {
 	int32_t id;
 	struct m *m;		  /* NULL when idle or in a system call */
 	struct p *link;		  /* sched.pidle; sched.lock */
+	_Atomic(bool) retiring;	  /* who next has it in hand without a G makes it P_DEAD; written under sched.lock */
 
 	/* run queue: the owner puts at tail and takes at head; thieves take at head by CAS */
 	_Atomic(uint32_t) runqhead __attribute__((aligned(64)));
@@ -283,7 +286,6 @@ struct m {
 
 struct sched {
 	/* set once at boot */
-	int gomaxprocs;
 	int ncpu;
 	size_t page_size;
 	int64_t slice_ns;     /* GMPSHIM_SLICE_US */
@@ -298,6 +300,8 @@ struct sched {
 	_Atomic(bool) started __attribute__((aligned(64))); /* sysmon and further Ms exist */
 	_Atomic(bool) cpu_acct; /* the CPU time of each G is counted (cputime.c) */
 	_Atomic(bool) quick; /* started, and not in stress mode: one test for the hottest hooks */
+	_Atomic(int32_t) gomaxprocs; /* Ps in service; changed under lock */
+	_Atomic(int32_t) nallp;	     /* Ps ever made: allp is valid below it, dead ones included. Only grows */
 	_Atomic(int32_t) npidle;
 	_Atomic(int32_t) nmspinning;
 	_Atomic(uint32_t) needspinning;
@@ -316,6 +320,9 @@ struct sched {
 	int nmidle;
 	int mcount;
 	struct p *pidle;
+	int procs_wanted;	/* what GOMAXPROCS was last set to; gomaxprocs follows */
+	bool resizing;		/* somebody is in gmp_procresize */
+	struct note resized;	/* a P has retired */
 	struct g *runqhead, *runqtail;
 	struct g *gfree;    /* dead Gs of the default class */
 	uint32_t ngfree;
@@ -453,6 +460,7 @@ void gmp_unlock_os_thread(void);
 void gmp_taint_os_thread(void); /* for life: the calling G's M will not be like the others again */
 void gmp_shed_os_thread(void);	 /* unlock; the kernel thread ends, the G goes on on another when it has */
 int gmp_gomaxprocs(void);
+int gmp_procresize(int n); /* change it; on a G. The old number or -errno */
 bool gmp_exitsyscall_stale(struct g *gp);
 uint32_t gmp_fastrand(void);
 void gmp_fork_child(void); /* rebuild everything around the calling G, the only thread */
@@ -482,12 +490,14 @@ int gmp_sleep_until(int64_t deadline); /* 0 or -EINTR */
 /* --- timer.c --- */
 void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket);
 void gmp_timer_del(struct g *gp);
+void gmp_timers_move(struct p *from, struct p *to); /* from: a P without an M; the callers agree on an order */
 int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list); /* next deadline or 0 */
 int64_t gmp_timers_next(int64_t poll_until);			     /* over all Ps; 0 = none */
 
 /* --- stack.c, tcb.c --- */
 struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err);
 void gmp_gfree(struct g *gp);
+void gmp_gfree_flush(struct p *pp); /* the dead Gs of a P without an M, for all to use */
 size_t gmp_stacksize(const struct g *gp); /* as asked for, rounded to pages */
 void gmp_stacks_executable(void); /* from here on, the present ones too; idempotent */
 void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */

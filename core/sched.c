@@ -35,6 +35,7 @@
 #include "core/tcb.h"
 
 #define G0_STACK ((size_t)64 << 10)
+#define RESIZE_NS INT64_C(1000000) /* gmp_procresize: between two looks at the Ps that are to go */
 #define COALESCE_TIMERS 32
 #define COALESCE_NS INT64_C(500000)
 #define FAST_SWITCHES 8 /* direct switches between two looks at the timers */
@@ -106,8 +107,24 @@ static void set_idle_mask(struct m *mp)
 
 /* --- idle lists; sched.lock held --- */
 
+/*
+ * GOMAXPROCS falls without stopping the world: only the Ps that go are waited for (gmp_procresize). Any M that has one
+ * of them in hand with nothing to run on it gives it up here.
+ */
+static void retire(struct p *pp)
+{
+	atomic_store_explicit(&pp->status, P_DEAD, memory_order_relaxed); /* sched.lock */
+	pp->m = NULL;
+	atomic_fetch_sub(&sched.gomaxprocs, 1);
+	gmp_notewakeup(&sched.resized);
+}
+
 static void pidleput(struct p *pp)
 {
+	if (unlikely(pp->retiring)) {
+		retire(pp);
+		return;
+	}
 	atomic_store_explicit(&pp->status, P_IDLE, memory_order_relaxed); /* sched.lock */
 	pp->m = NULL;
 	pp->link = sched.pidle;
@@ -384,6 +401,18 @@ void gmp_handoffp(struct p *pp)
 {
 	int64_t when;
 
+	if (unlikely(pp->retiring)) {
+		bool inherit;
+		struct g *gp;
+
+		gmp_lock(&sched.lock);
+		while ((gp = gmp_runqget(pp, &inherit)) != NULL)
+			gmp_globrunqput_locked(gp);
+		pidleput(pp);
+		gmp_unlock(&sched.lock);
+		gmp_wakep(); /* for its queue, and for the network, if it was the last that ran */
+		return;
+	}
 	atomic_fetch_add_explicit(&sched.stat_handoffs, 1, memory_order_relaxed);
 	GMP_PROBE1(handoff, pp->id);
 	gmp_trace(pp, TR_HANDOFF, NULL); /* pp is the caller's alone */
@@ -751,7 +780,7 @@ static uint32_t gcd(uint32_t a, uint32_t b)
 static struct g *steal_work(struct m *mp, int64_t *now, bool *ret_new_work)
 {
 	struct p *pp = mp->p;
-	uint32_t n = (uint32_t)sched.gomaxprocs;
+	uint32_t n = (uint32_t)sched.nallp; /* dead ones have nothing */
 
 	for (int pass = 0; pass < 4; pass++) {
 		bool last = pass == 3;
@@ -794,12 +823,19 @@ static void become_spinning(struct m *mp)
 	atomic_store(&sched.needspinning, 0);
 }
 
+static void resetspinning(struct m *mp)
+{
+	mp->spinning = false;
+	atomic_fetch_sub(&sched.nmspinning, 1);
+	gmp_wakep(); /* the last spinner found work: there may be more */
+}
+
 /* A rough number: read without locks. */
 static uint32_t count_timers(void)
 {
 	uint32_t n = 0;
 
-	for (int i = 0; i < sched.gomaxprocs; i++)
+	for (int i = 0; i < sched.nallp; i++)
 		n += sched.allp[i]->ntimers;
 	return n;
 }
@@ -825,6 +861,13 @@ static struct g *findrunnable(struct m *mp, bool *ret_inherit)
 
 top:
 	pp = mp->p;
+	if (unlikely(pp->retiring)) {
+		if (mp->spinning)
+			resetspinning(mp);
+		gmp_handoffp(releasep(mp));
+		stopm(mp);
+		goto top;
+	}
 	now = 0;
 	*ret_inherit = false;
 	if (mp->sigslot != NULL)
@@ -905,7 +948,7 @@ top:
 		atomic_fetch_sub(&sched.nmspinning, 1); /* seq_cst; pairs with gmp_wakep */
 		if (atomic_load(&sched.runqsize) != 0)
 			work = true;
-		for (int i = 0; i < sched.gomaxprocs && !work; i++)
+		for (int i = 0; i < sched.nallp && !work; i++)
 			work = !gmp_runqempty(sched.allp[i]);
 		if (work) {
 			gmp_lock(&sched.lock);
@@ -961,7 +1004,7 @@ top:
 			 * of others, may be barred by a spinner that was woken and does not run yet.
 			 */
 			now = 0;
-			for (int i = 0; i < sched.gomaxprocs && poll_until != 0; i++)
+			for (int i = 0; i < sched.nallp && poll_until != 0; i++)
 				fire_timers(mp, sched.allp[i], &now);
 			if (list != NULL)
 				return take_list(list);
@@ -977,13 +1020,6 @@ top:
 	}
 	stopm(mp);
 	goto top;
-}
-
-static void resetspinning(struct m *mp)
-{
-	mp->spinning = false;
-	atomic_fetch_sub(&sched.nmspinning, 1);
-	gmp_wakep(); /* the last spinner found work: there may be more */
 }
 
 /* g0, mp is locked to mp->lockedg: give the P away and wait until that G may run. */
@@ -1244,30 +1280,136 @@ void gmp_shed_os_thread(void)
 	gmp_exitsyscall();
 }
 
-/* --- boot --- */
+/* --- GOMAXPROCS --- */
 
-static void procresize(int n)
+/* sched.lock. Ps that are made or come back: idle. False: no memory; nothing has changed. */
+static bool grow(int n)
 {
-	for (int i = 0; i < n; i++) {
+	for (int i = sched.nallp; i < n; i++) {
+		struct p *pp = gmp_persistentalloc(sizeof(*pp), 64);
+
+		if (pp == NULL)
+			return false;
+		pp->id = i;
+		pp->status = P_DEAD;
+		gmp_trace_new_p(pp);
+		sched.allp[i] = pp;
+		/* release: pairs with the loops over allp */
+		atomic_store_explicit(&sched.nallp, i + 1, memory_order_release);
+	}
+	for (int i = n - 1; i >= 0; i--) { /* at start P0 is to be the first of the list */
 		struct p *pp = sched.allp[i];
 
-		if (pp == NULL) {
-			pp = gmp_persistentalloc(sizeof(*pp), 64);
-			if (pp == NULL)
-				gmp_throw("out of memory at start");
-			sched.allp[i] = pp;
-		}
-		pp->id = i;
-		if (i > 0)
+		pp->retiring = false;
+		if (pp->status == P_DEAD) {
+			atomic_fetch_add(&sched.gomaxprocs, 1);
 			pidleput(pp);
+		}
 	}
-	sched.gomaxprocs = n;
+	return true;
+}
+
+/* sched.lock. Ps from n on are to go; those that idle do so at once. */
+static void shrink(int n)
+{
+	for (int i = n; i < sched.nallp; i++)
+		sched.allp[i]->retiring = true;
+	for (struct p **link = &sched.pidle, *pp; (pp = *link) != NULL;) {
+		if (!pp->retiring) {
+			link = &pp->link;
+			continue;
+		}
+		*link = pp->link;
+		atomic_fetch_sub(&sched.npidle, 1);
+		retire(pp);
+	}
+}
+
+/* Of the Ps that are to go, take those whose M is in a system call, and ask the Gs on the others to yield. */
+static void hurry(int n)
+{
+	for (int i = n; i < sched.nallp; i++) {
+		struct p *pp = sched.allp[i];
+		uint32_t st = P_SYSCALL;
+
+		if (!pp->retiring)
+			continue;
+		/* pairs with the CAS in gmp_exitsyscall, as sysmon's retake */
+		if (atomic_compare_exchange_strong(&pp->status, &st, P_IDLE))
+			gmp_handoffp(pp);
+		else if (st == P_RUNNING)
+			atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* sysmon sees to it */
+	}
+	gmp_wake_sysmon();
+}
+
+/*
+ * Set GOMAXPROCS while everything runs. Go stops the world for this; here new Ps appear idle, and a P that goes is
+ * given up by the M that has it at that M's next visit to the scheduler. A G on it is asked to yield as at the end of a
+ * slice; from one that cannot, in libc say, where it may wait for a lock of a G that is stopped, sysmon takes the P. So
+ * a lock of libc's is never waited for, and nobody else notices. What the gone ones had goes to everybody: their run
+ * queues to the global queue when they are given up, then timers to P0, which never goes, and dead Gs to their class.
+ *
+ * Returns when n Ps are left, after a few slices at most. On a G outside critical sections, or a thread that is none.
+ */
+int gmp_procresize(int n)
+{
+	bool on_g = getg() != NULL, ok = true;
+	int old;
+
+	if (n < 1 || n > GMP_MAXPROCS)
+		return -EINVAL;
+	gmp_enter(); /* until the end: a signal handler that leaves by longjmp must not leave half of this undone */
+	for (;;) {
+		gmp_lock(&sched.lock);
+		if (!sched.resizing)
+			break;
+		gmp_unlock(&sched.lock);
+		if (on_g)
+			gmp_gosched();
+		else
+			sys_yield();
+	}
+	sched.resizing = true;
+	old = sched.procs_wanted;
+	if (n > old)
+		ok = grow(n);
+	else
+		shrink(n);
+	if (ok)
+		sched.procs_wanted = n;
+	gmp_unlock(&sched.lock);
+	if (ok && n > old)
+		gmp_wakep();
+	if (n < old) {
+		if (on_g)
+			gmp_entersyscall(); /* its own P may be one of them */
+		while (sched.gomaxprocs > n) {
+			gmp_noteclear(&sched.resized);
+			hurry(n);
+			if (sched.gomaxprocs > n)
+				gmp_notesleep(&sched.resized, RESIZE_NS);
+		}
+		if (on_g)
+			gmp_exitsyscall();
+		for (int i = n; i < sched.nallp; i++) {
+			gmp_timers_move(sched.allp[i], sched.allp[0]);
+			gmp_gfree_flush(sched.allp[i]);
+		}
+	}
+	gmp_lock(&sched.lock);
+	sched.resizing = false;
+	gmp_unlock(&sched.lock);
+	gmp_leave();
+	return ok ? old : -ENOMEM;
 }
 
 int gmp_gomaxprocs(void)
 {
-	return sched.gomaxprocs;
+	return sched.procs_wanted;
 }
+
+/* --- boot --- */
 
 /*
  * m0 is the calling kernel thread, its stack and TCB become the main G; allp[0] is m0's. host.* and page_size,
@@ -1292,8 +1434,11 @@ void gmp_schedinit(int gomaxprocs)
 	mp->listed = true;
 	if (sched.slice_ns == 0)
 		sched.slice_ns = INT64_C(10000000); /* Go: forcePreemptNS */
-	procresize(gomaxprocs);
-	acquirep(mp, sched.allp[0]);
+	/* Go: procresize. P0 is m0's */
+	if (!grow(gomaxprocs))
+		gmp_throw("out of memory at start");
+	sched.procs_wanted = gomaxprocs;
+	acquirep(mp, pidleget());
 }
 
 /* sysmon, and Ms on demand, from here on (Go: mainStarted). On the main G, before any second G. 0 or errno. */
@@ -1366,7 +1511,10 @@ void gmp_fork_child(void)
 	mp->p = NULL;
 	/* g0 was left in schedule() of the parent: a fresh one starts when the G first switches to it */
 	arch_ctx_init(&mp->g0.ctx, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, gmp_mstart, mp);
-	for (int i = 0; i < sched.gomaxprocs; i++) {
+	sched.resizing = false;
+	sched.resized = (struct note){0};
+	sched.gomaxprocs = sched.procs_wanted;
+	for (int i = sched.nallp - 1; i >= 0; i--) {
 		struct p *pp = sched.allp[i];
 
 		pp->runqhead = pp->runqtail = 0;
@@ -1377,7 +1525,10 @@ void gmp_fork_child(void)
 		pp->timer0_when = 0;
 		pp->timers_lock = (struct lock){0};
 		pp->preempt = 0;
-		if (i > 0)
+		pp->retiring = i >= sched.procs_wanted;
+		if (pp->retiring)
+			pp->status = P_DEAD;
+		else if (i > 0)
 			pidleput(pp);
 	}
 	acquirep(mp, sched.allp[0]);

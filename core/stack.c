@@ -266,6 +266,7 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 	}
 	gp->user_stack = false;
 	gp->lockcnt = 0;
+	gp->user_locks = 0;
 	gp->lockedm = NULL;
 	gp->m = NULL;
 	gp->exited = 0;
@@ -332,6 +333,24 @@ void gmp_stacks_executable(void)
 	for (struct g *gp = atomic_load(&sched.allg); gp != NULL; gp = gp->alllink)
 		if (gp->sc != NULL && gp->sc->stacksize != 0)
 			make_executable(gp);
+}
+
+void gmp_gfree_flush(struct p *pp)
+{
+	struct g *gp;
+
+	while ((gp = pp->gfree) != NULL) {
+		struct stack_class *sc = gp->sc;
+
+		pp->gfree = gp->schedlink;
+		pp->ngfree--;
+		gmp_lock(&sc->lock);
+		gp->schedlink = sc->free;
+		sc->free = gp;
+		sc->nfree++;
+		sc->ndirty++;
+		gmp_unlock(&sc->lock);
+	}
 }
 
 size_t gmp_stacksize(const struct g *gp)

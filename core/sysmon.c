@@ -41,6 +41,8 @@ static bool work_waits(struct p *pp, int64_t now)
 {
 	int64_t timer = atomic_load_explicit(&pp->timer0_when, memory_order_relaxed); /* a hint */
 
+	if (unlikely(atomic_load_explicit(&pp->retiring, memory_order_relaxed))) /* gmp_procresize waits */
+		return true;
 	return !gmp_runqempty(pp) || atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0 ||
 	       (timer != 0 && timer + LATE_NS < now);
 }
@@ -189,7 +191,7 @@ static int retake(int64_t now, int64_t *ret_next)
 
 	*ret_next = INT64_MAX;
 
-	for (int i = 0; i < sched.gomaxprocs; i++) {
+	for (int i = 0; i < sched.nallp; i++) {
 		struct p *pp = sched.allp[i];
 		uint32_t st = atomic_load_explicit(&pp->status, memory_order_acquire), t;
 

@@ -127,6 +127,27 @@ void gmp_timer_del(struct g *gp)
 	}
 }
 
+/* Both locks at once: a G must not find its timer in no heap while it is in one. */
+void gmp_timers_move(struct p *from, struct p *to)
+{
+	gmp_lock(&from->timers_lock);
+	gmp_lock(&to->timers_lock);
+	/* taken in the order of the heap, so that equal deadlines keep theirs with new numbers */
+	while (from->ntimers > 0) {
+		struct timer_entry e = from->timers[0];
+
+		heap_remove(from, e.gp);
+		if (to->ntimers == to->timers_cap)
+			heap_grow(to);
+		e.seq = ++to->timer_seq;
+		atomic_store_explicit(&e.gp->timer.pp, to, memory_order_relaxed); /* under timers_lock */
+		sift_up(to, to->ntimers++, e);
+	}
+	update_timer0(to);
+	gmp_unlock(&to->timers_lock);
+	gmp_unlock(&from->timers_lock);
+}
+
 /*
  * Fire what is due on pp. Gs to make runnable are put in *list, linked by schedlink, in the order of their deadlines.
  * Returns the next deadline, 0 when there is none. Takes timers_lock.
@@ -163,7 +184,7 @@ int64_t gmp_timers_next(int64_t poll_until)
 {
 	int64_t next = poll_until;
 
-	for (int i = 0; i < sched.gomaxprocs; i++) {
+	for (int i = 0; i < sched.nallp; i++) {
 		int64_t w = atomic_load(&sched.allp[i]->timer0_when);
 
 		if (w != 0 && (next == 0 || w < next))

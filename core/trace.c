@@ -137,7 +137,7 @@ static void add_park(struct pstat *sum, const char *why, uint64_t n)
 static void add_up(struct totals *t)
 {
 	*t = (struct totals){.polls = sched.stat_polls, .polled = sched.stat_polled};
-	for (int i = 0; i < sched.gomaxprocs; i++) {
+	for (int i = 0; i < sched.nallp; i++) {
 		const struct p *pp = sched.allp[i];
 
 		t->sum.created += pp->stat.created;
@@ -194,7 +194,7 @@ void gmp_stats(int fd, bool json, const char *program)
 
 void gmp_stats_fork_child(void)
 {
-	for (int i = 0; i < sched.gomaxprocs; i++)
+	for (int i = 0; i < sched.nallp; i++)
 		sched.allp[i]->stat = (struct pstat){0};
 	sched.stat_handoffs = 0;
 	sched.stat_unseen = sched.stat_polls = sched.stat_polled = 0;

@@ -97,7 +97,8 @@ static void __attribute__((noreturn)) thread_gone(struct g *gp)
 
 	gmp_props_end(gp);
 	gmp_signal_end_g(gp);
-	if (gp->lockcnt > 0 && holds_robust_pi(gp)) {
+	/* what the program has made of a kernel thread that it bound ends with it, but for the process's first */
+	if (gp->lockcnt > 0 && ((gp->user_locks > 0 && gp->m != sched.m0) || holds_robust_pi(gp))) {
 		gmp_shed_os_thread();
 		*(char **)(gp->tcb + gmp_tcb.robust_head) = gp->tcb + gmp_tcb.robust_head;
 	}

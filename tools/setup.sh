@@ -28,7 +28,7 @@ entries()
 	case $1 in
 	build) echo gcc:gcc libc6-dev meson:meson ninja:ninja-build pkg-config:pkg-config check \
 		libunwind-dev systemtap-sdt-dev python3:python3 ;;
-	test) echo clang:clang g++:g++ nm:binutils gdb:gdb strace:strace spin:spin ;;
+	test) echo clang:clang g++:g++ nm:binutils gdb:gdb strace:strace spin:spin glibc-source ;;
 	apps) echo memcached:memcached tinyproxy:tinyproxy-bin civetweb:civetweb pigz:pigz xz:xz-utils ;;
 	bench) echo go:golang-go ;;
 	# The -core packages hold the programs alone, without the system's own database service.

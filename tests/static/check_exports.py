@@ -4,8 +4,8 @@
 
 usage: check_exports.py LIB.so hooks.def STATIC.a... | check_exports.py --self-test
 
-The dynamic symbols are exactly the names of hooks.def, without a version (a versioned hook does not stand before
-libc's). The library needs libc alone, binds at once, is initialised first, has static TLS, no text relocations and
+The dynamic symbols are exactly the names of hooks.def, and those that gmpshim.h beside it declares, without a version
+(a versioned hook does not stand before libc's). The library needs libc alone, binds at once, is initialised first, has static TLS, no text relocations and
 no executable stack. The static libraries define nothing without our prefix.
 """
 
@@ -36,6 +36,15 @@ def hook_names(path):
     return [m.group(1) for m in re.finditer(r'^\s*HOOK\s*\(\s*(\w+)\s*,', text, re.M)]
 
 
+def api_names(def_path):
+    """What the public header declares of the library, where there is one."""
+    path = os.path.join(os.path.dirname(def_path), 'gmpshim.h')
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding='utf-8') as fh:
+        return re.findall(r'^extern \w+ (gmpshim_lib_\w+)\(', fh.read(), re.M)
+
+
 def exports(so):
     """Names with their versions: name@@VERSION where there is one."""
     return [line.split()[0] for line in run(NM, '-D', '-P', '--defined-only', so).splitlines()]
@@ -43,7 +52,7 @@ def exports(so):
 
 def check_names(so, def_path):
     errors = []
-    hooks = hook_names(def_path)
+    hooks = hook_names(def_path) + api_names(def_path)
     have = {}
     for sym in exports(so):
         name, at, version = sym.partition('@')

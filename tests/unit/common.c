@@ -192,6 +192,7 @@ void ut_boot(int procs)
 	ut_host_tls();
 	dl_iterate_phdr(note_text, &n);
 	sched.preempt_off = true;
+	sched.gomaxprocs = 0; /* ut_host's one P is none of schedinit's */
 	gmp_schedinit(procs);
 	gp->kind = GK_MAIN;
 	gp->tcb = (char *)arch_get_tp();

@@ -3,6 +3,7 @@
  * The whole scheduler on Gs with real TLS blocks, without preload. The test function is the main G; what a G finds is
  * counted and judged there, since check may only be called from one place at a time.
  */
+#include <errno.h>
 #include <fenv.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -781,6 +782,120 @@ START_TEST(throw_aborts)
 }
 END_TEST
 
+/* --- GOMAXPROCS at run time --- */
+
+static _Atomic(uint32_t) resize_stop;
+
+static void nothing_at_all(void *arg)
+{
+	(void)arg;
+}
+
+static void sleeps_and_yields(void *arg)
+{
+	int me = (int)(intptr_t)arg;
+
+	for (int i = 0; !resize_stop; i++) {
+		if (me % 3 == 0)
+			gmp_sleep_until(gmp_nanotime() + 100000 * (1 + me % 7));
+		else if (me % 3 == 1)
+			ut_go(nothing_at_all, NULL);
+		if (me % 3 != 0)
+			ut_yield(); /* nobody is preempted here */
+		atomic_fetch_add(&count, 1);
+	}
+}
+
+/* Right after a change: n Ps are in service, the first; the others have nothing left. */
+static void check_resized(int n)
+{
+	int dead = 0;
+
+	gmp_enter();
+	gmp_lock(&sched.lock);
+	if (sched.gomaxprocs != n || gmp_gomaxprocs() != n || sched.npidle > n)
+		atomic_fetch_add(&bad, 1);
+	for (int i = 0; i < sched.nallp; i++) {
+		struct p *pp = sched.allp[i];
+
+		if ((pp->status == P_DEAD) != (i >= n))
+			atomic_fetch_add(&bad, 1);
+		if (pp->status != P_DEAD)
+			continue;
+		dead++;
+		if (pp->m != NULL || !gmp_runqempty(pp) || pp->ntimers != 0 || pp->timer0_when != 0 || pp->gfree != NULL ||
+		    pp->ngfree != 0)
+			atomic_fetch_add(&bad, 1);
+	}
+	for (struct p *pp = sched.pidle; pp != NULL; pp = pp->link)
+		if (pp->id >= n)
+			atomic_fetch_add(&bad, 1);
+	gmp_unlock(&sched.lock);
+	gmp_leave();
+	if (dead != sched.nallp - n)
+		atomic_fetch_add(&bad, 1);
+}
+
+static void resizes(void *arg)
+{
+	int was = gmp_gomaxprocs();
+
+	(void)arg;
+	for (int i = 0; i < 300; i++) {
+		int n = 1 + (int)(gmp_fastrand() % 8), got = gmp_procresize(n);
+		long before = count;
+
+		if (got != was)
+			atomic_fetch_add(&bad, 1);
+		check_resized(n);
+		was = n;
+		while (i % 10 == 0 && count < before + 50)
+			ut_yield();
+	}
+	resize_stop = 1;
+}
+
+START_TEST(resize)
+{
+	ut_boot(1 << _i);
+	ck_assert_int_eq(gmp_procresize(0), -EINVAL);
+	ck_assert_int_eq(gmp_procresize(GMP_MAXPROCS + 1), -EINVAL);
+	for (int i = 0; i < 60; i++)
+		ut_go(sleeps_and_yields, (void *)(intptr_t)i);
+	ut_go(resizes, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
+/* A G that stops for nobody, and a P that its M left in a system call, keep nobody waiting. */
+static void in_kernel(void *arg)
+{
+	(void)arg;
+	gmp_entersyscall();
+	in_call = 1;
+	while (!resize_stop)
+		sys_yield();
+	gmp_exitsyscall();
+}
+
+START_TEST(resize_stuck)
+{
+	ut_boot(4);
+	ut_go(in_kernel, NULL);
+	while (!in_call)
+		ut_yield();
+	ck_assert_int_eq(gmp_procresize(1), 4);
+	check_resized(1);
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(gmp_procresize(3), 1);
+	resize_stop = 1;
+	ut_wait_all();
+	check_resized(3);
+	ck_assert_int_eq(bad, 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tc = tcase_create("sched");
@@ -808,5 +923,7 @@ int main(void)
 	tcase_add_test(tc, stress_mode);
 	tcase_add_test(tc, fork_child);
 	tcase_add_test_raise_signal(tc, throw_aborts, SIGABRT);
+	tcase_add_loop_test(tc, resize, 0, 4);
+	tcase_add_test(tc, resize_stuck);
 	return ut_run(tc, "sched");
 }

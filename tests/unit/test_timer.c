@@ -197,7 +197,7 @@ START_TEST(other_p)
 	ck_assert_int_eq(pp->timer0_when, 50);
 	ck_assert_int_eq(other->timer0_when, 1);
 
-	sched.gomaxprocs = 2;
+	sched.gomaxprocs = sched.nallp = 2;
 	sched.allp[0] = pp;
 	sched.allp[1] = other;
 	ck_assert_int_eq(gmp_timers_next(0), 1);

@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+extern void *__dso_handle __attribute__((visibility("hidden")));
