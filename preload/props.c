@@ -442,7 +442,7 @@ int hook_sched_setscheduler(pid_t tid, int policy, const struct sched_param *par
 	struct g *gp = gmp_g_of_tid(tid);
 	int rc;
 
-	if (gp == NULL)
+	if (gp == NULL || param == NULL)
 		return PASS(sched_setscheduler)(tid, policy, param);
 	rc = set_sched(gp, policy, param);
 	return rc == 0 ? 0 : fail(rc);
@@ -454,7 +454,7 @@ int hook_sched_setparam(pid_t tid, const struct sched_param *param)
 	struct sched_param was;
 	int rc;
 
-	if (gp == NULL)
+	if (gp == NULL || param == NULL)
 		return PASS(sched_setparam)(tid, param);
 	rc = set_sched(gp, get_policy(gp, &was), param);
 	return rc == 0 ? 0 : fail(rc);
@@ -472,7 +472,7 @@ int hook_sched_getparam(pid_t tid, struct sched_param *param)
 {
 	struct g *gp = gmp_g_of_tid(tid);
 
-	if (gp == NULL)
+	if (gp == NULL || param == NULL)
 		return PASS(sched_getparam)(tid, param);
 	get_policy(gp, param);
 	return 0;

@@ -393,10 +393,10 @@ static int join(pthread_t th, void **result, bool block, int64_t deadline)
 
 	if (gp->status == G_DEAD && gp->joinstate == J_JOINED)
 		return ESRCH;
-	if (gp->joinstate == J_DETACHED)
-		return EINVAL;
 	if (!block && !atomic_load_explicit(&gp->exited, memory_order_acquire))
 		return EBUSY;
+	if (gp->joinstate == J_DETACHED)
+		return EINVAL;
 	if (gp == getg())
 		return EDEADLK;
 	if (atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINING)) {
@@ -465,9 +465,10 @@ int hook_pthread_clockjoin_np(pthread_t th, void **result, clockid_t clock, cons
 	gmp_testcancel();
 	if (abs == NULL)
 		return join(th, result, true, GMP_NO_DEADLINE);
-	if (!ts_valid(abs))
-		return gmp_thread(th)->exited ? join(th, result, true, 0) : EINVAL;
-	return join(th, result, true, gmp_deadline_abs(clock, abs));
+	/* libc goes on waiting when the kernel refuses the time */
+	if (!ts_valid(abs) && abs->tv_sec >= 0)
+		return join(th, result, true, GMP_NO_DEADLINE);
+	return join(th, result, true, abs->tv_sec < 0 ? 1 : gmp_deadline_abs(clock, abs));
 }
 
 int hook_pthread_timedjoin_np(pthread_t th, void **result, const struct timespec *abs)
@@ -566,7 +567,8 @@ int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
 		top = gp->user_stack ? gp->stack_hi
 				     : (char *)(((uintptr_t)(gp + 1) + sched.page_size - 1) & -sched.page_size);
 		real.pthread_attr_setstack(attr, top - gmp_stacksize(gp), gmp_stacksize(gp));
-		real.pthread_attr_setguardsize(attr, gp->guardsize);
+		/* as libc: what it is in pages */
+		real.pthread_attr_setguardsize(attr, (gp->guardsize + sched.page_size - 1) & -sched.page_size);
 		real.pthread_attr_setdetachstate(attr, gp->joinstate == J_DETACHED ? PTHREAD_CREATE_DETACHED
 										   : PTHREAD_CREATE_JOINABLE);
 		if (gp->explicit_sched)
@@ -586,6 +588,8 @@ int hook_pthread_setname_np(pthread_t th, const char *name)
 		return PASS(pthread_setname_np)(th, name);
 	if (strlen(name) >= sizeof(gp->name))
 		return ERANGE;
+	if (gp->exited)
+		return ENOENT; /* libc looks for it in /proc */
 	memcpy(gp->name, name, strlen(name) + 1);
 	return 0;
 }
@@ -596,14 +600,16 @@ int hook_pthread_getname_np(pthread_t th, char *buf, size_t len)
 
 	if (!live() || (gp = gmp_thread(th)) == NULL)
 		return PASS(pthread_getname_np)(th, buf, len);
+	if (len < sizeof(gp->name)) /* as in libc, however short the name */
+		return ERANGE;
+	if (gp->exited)
+		return ENOENT;
 	if (gp->name[0] == '\0') { /* as a new thread: the process's */
 		char comm[16] = "";
 
 		real.prctl(PR_GET_NAME, comm);
 		memcpy(gp->name, comm, sizeof(gp->name));
 	}
-	if (len <= strlen(gp->name))
-		return ERANGE;
 	memcpy(buf, gp->name, strlen(gp->name) + 1);
 	return 0;
 }
