@@ -1298,7 +1298,7 @@ int hook_pthread_kill(pthread_t th, int sig)
 	if (!live() || (gp = gmp_thread(th)) == NULL)
 		return PASS(pthread_kill)(th, sig);
 	if (gp->exited) /* as libc, whatever the number, but for its own two */
-		return sig == SIG_NOTIFY || sig == SIG_KICK ? EINVAL : 0;
+		return sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1 ? EINVAL : 0;
 	return send_tkill(gp, sig);
 }
 
