@@ -112,6 +112,7 @@ struct g {
 	struct gmp_tls *tls; /* this G's copy of gmp_tls */
 	struct m *lockedm;
 	struct timer timer;
+	uint8_t prio;	     /* SCHED_FIFO or SCHED_RR: its priority, for wait queues; else 0 */
 	uint32_t user_locks; /* of lockcnt: those by gmpshim_lock_os_thread */
 
 	/* identity; constant while the G lives */

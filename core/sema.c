@@ -49,38 +49,38 @@ static struct sema_waiter **find(struct sema_bucket *b, const void *addr)
 /* b of addr held */
 static void set_addr(struct sema_waiter *w, const void *addr)
 {
+	struct g *gp = w->pk->gp;
+
 	atomic_store_explicit(&w->addr, addr, memory_order_relaxed); /* bucket lock */
-	if (w->pk->gp != NULL)
-		w->pk->gp->waitobj = addr; /* for reports */
-}
-
-void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
-{
-	struct sema_waiter **link = find(b, addr), *head = *link;
-
-	if (head == NULL) {
-		gmp_sema_enqueue(b, w, addr);
-		return;
-	}
-	set_addr(w, addr);
 	w->queued = true;
 	w->granted = false;
-	w->prev = NULL;
-	w->next = head;
-	head->prev = w;
+	w->prio = 0;
+	if (gp != NULL) {
+		gp->waitobj = addr; /* for reports */
+		w->prio = gp->prio;
+	}
+}
+
+/* link: where the head of the address hangs; next: a waiter of it. */
+static void insert_before(struct sema_waiter **link, struct sema_waiter *w, struct sema_waiter *next)
+{
+	struct sema_waiter *head = *link;
+
+	w->next = next;
+	w->prev = next->prev;
+	next->prev = w;
+	if (next != head) {
+		w->prev->next = w;
+		return;
+	}
 	w->tail = head->tail;
 	w->hnext = head->hnext;
 	*link = w;
 }
 
-void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
+static void append(struct sema_bucket *b, struct sema_waiter *head, struct sema_waiter *w)
 {
-	struct sema_waiter **link = find(b, addr), *head = *link;
-
-	set_addr(w, addr);
 	w->next = NULL;
-	w->queued = true;
-	w->granted = false;
 	if (head == NULL) {
 		w->prev = NULL;
 		w->tail = w;
@@ -91,6 +91,33 @@ void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *
 		head->tail->next = w;
 		head->tail = w;
 	}
+}
+
+void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
+{
+	struct sema_waiter **link = find(b, addr), *next = *link;
+
+	set_addr(w, addr);
+	while (next != NULL && unlikely(next->prio > w->prio))
+		next = next->next;
+	if (next != NULL)
+		insert_before(link, w, next);
+	else
+		append(b, *link, w);
+}
+
+void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *addr)
+{
+	struct sema_waiter **link = find(b, addr), *next = *link;
+
+	set_addr(w, addr);
+	if (likely(next == NULL || next->tail->prio >= w->prio)) {
+		append(b, next, w);
+		return;
+	}
+	while (next->prio >= w->prio) /* the last one's is lower */
+		next = next->next;
+	insert_before(link, w, next);
 }
 
 /* link: where the head of w's address hangs. Returns the new link target's head, NULL when none is left. */

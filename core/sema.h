@@ -3,7 +3,8 @@
  * Wait queues keyed by address (Go's semaRoot, a "parking lot"): the base of mutex, cond, semaphore, rwlock,
  * barrier, once, join and private futexes. Objects keep glibc's layout and need no word for the queue.
  *
- * Waiters of one address are FIFO. All functions run inside gmp_enter(); the queue of an address is protected by
+ * Waiters of one address are FIFO, but those with a real-time priority go before all with a lower one, as in the
+ * kernel's futex queues. All functions run inside gmp_enter(); the queue of an address is protected by
  * its bucket's lock, rank SEMA.
  */
 #pragma once
@@ -14,6 +15,7 @@ struct sema_waiter {
 	uint64_t ticket;
 	const void *_Atomic addr; /* the key it waits on; requeue changes it under both bucket locks */
 	uint32_t bitset;	  /* futex bitset, or the caller's own class of waiter */
+	uint8_t prio;		  /* of its G when it was queued */
 	bool queued;		  /* bucket lock */
 	bool granted;		  /* by gmp_sema_grant: the object is the waiter's already. Valid with PARK_READY */
 	struct sema_waiter *next, *prev; /* same address; prev of the first is NULL */
@@ -27,8 +29,8 @@ struct sema_bucket;
 struct sema_bucket *gmp_sema_lock(const void *addr);
 void gmp_sema_unlock(struct sema_bucket *b);
 
-/* Bucket held: append w, whose parker is prepared, to addr's queue. */
-void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr); /* before all others */
+/* Bucket held: put w, whose parker is prepared, into addr's queue; first: before all others of its priority. */
+void gmp_sema_enqueue_first(struct sema_bucket *b, struct sema_waiter *w, const void *addr);
 void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *addr);
 
 /* Commit w's park. Unless the result is PARK_READY, w has been taken off its queue on return. No lock held. */

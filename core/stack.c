@@ -266,6 +266,7 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 	}
 	gp->user_stack = false;
 	gp->lockcnt = 0;
+	gp->prio = 0;
 	gp->user_locks = 0;
 	gp->lockedm = NULL;
 	gp->m = NULL;

@@ -302,6 +302,12 @@ static bool is_process_sched(int policy, const struct sched_param *param)
 	return policy == process.policy && param->sched_priority == process.param.sched_priority;
 }
 
+/* SCHED_RESET_ON_FORK and the other policies have no say in wait queues. */
+static uint8_t queue_prio(int policy, const struct sched_param *param)
+{
+	return policy == SCHED_FIFO || policy == SCHED_RR ? (uint8_t)param->sched_priority : 0;
+}
+
 static int set_sched(struct g *gp, int policy, const struct sched_param *param)
 {
 	struct props *pr = gp->props;
@@ -323,6 +329,8 @@ static int set_sched(struct g *gp, int policy, const struct sched_param *param)
 	rc = changed(gp, pr, P_SCHED);
 	if (rc != 0)
 		pr->set &= ~(uint32_t)P_SCHED;
+	else
+		gp->prio = queue_prio(policy, param);
 	return rc;
 }
 
@@ -385,6 +393,8 @@ int gmp_props_create(struct g *gp, const struct create_props *cp)
 	pr.set &= ~(uint32_t)P_BIND;
 	if (pr.set == 0)
 		return 0;
+	if (pr.set & P_SCHED)
+		gp->prio = queue_prio(pr.policy, &pr.param);
 	pr.dirty = pr.set;
 	pr.locked = false;
 	pr.next = NULL;
