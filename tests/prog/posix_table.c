@@ -10,12 +10,20 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mqueue.h>
+#include <poll.h>
 #include <semaphore.h>
-#include <setjmp.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <threads.h>
+
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* siginterrupt, sighold, sigignore */
+#pragma GCC diagnostic ignored "-Wunused-result"
 
 /* A call that returns an error number, and one that returns -1 and sets errno. */
 #define ERR(call) show_err(__LINE__, #call, (call))
@@ -74,12 +82,6 @@ static pthread_t waiting(void)
 
 	sem_wait(&ready);
 	return t;
-}
-
-static void release(pthread_t t)
-{
-	sem_post(&go);
-	prog_join(t);
 }
 
 /* Until the thread has ended; it can still be joined. */
@@ -640,7 +642,7 @@ static void *cancelled_at(void *arg)
 	case 26: kill(getpid(), 0); break;
 	case 27: fcntl(fds[0], F_GETFD); break;
 	case 28: dup(0); break;
-	case 29: mq_receive((mqd_t)-1, NULL, 0, NULL); break;
+	case 29: mq_receive((mqd_t)-1, &c, 0, NULL); break;
 	case 30: msync(NULL, 0, MS_SYNC); break;
 	case 31: pause(); break;
 	case 32: sleep(0); break;
@@ -657,7 +659,7 @@ static void *cancelled_at(void *arg)
 	case 43: recv(-1, &c, 1, 0); break;
 	case 44: accept(-1, NULL, NULL); break;
 	case 45: system("true"); break;
-	case 46: printf(""); break;
+	case 46: fflush(stdout); break;
 	case 47: pthread_timedjoin_np(main_thread, NULL, &past); break;
 	case 48: readv(fds[0], NULL, 0); break;
 	case 49: thrd_sleep(&zero, NULL); break;
