@@ -5,8 +5,8 @@
 usage: check_exports.py LIB.so hooks.def STATIC.a... | check_exports.py --self-test
 
 The dynamic symbols are exactly the names of hooks.def, and those that gmpshim.h beside it declares, without a version
-(a versioned hook does not stand before libc's). The library needs libc alone, binds at once, is initialised first, has static TLS, no text relocations and
-no executable stack. The static libraries define nothing without our prefix.
+(a versioned hook does not stand before libc's). The library needs libc alone, binds at once, is initialised first, has
+static TLS, no text relocations and no executable stack. The static libraries define nothing without our prefix.
 """
 
 import os

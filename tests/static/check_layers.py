@@ -63,8 +63,8 @@ def include_error(path, own, name):
             return f'core includes "{name}", which is neither of core nor of arch (write it from the root)'
         return None if own else system_header_error(path, name)
     if path.startswith('tests/prog/'):
-        if own and name != 'prog.h':
-            return f'a plain pthread program includes "{name}"; only prog.h is allowed'
+        if own and name not in ('prog.h', 'gmpshim.h'):
+            return f'a plain pthread program includes "{name}"; only prog.h and the public gmpshim.h are allowed'
         if name.startswith(('core/', 'arch/', 'preload/')):
             return f'a plain pthread program includes "{name}"'
     return None

@@ -823,8 +823,8 @@ static void check_resized(int n)
 		if (pp->status != P_DEAD)
 			continue;
 		dead++;
-		if (pp->m != NULL || !gmp_runqempty(pp) || pp->ntimers != 0 || pp->timer0_when != 0 || pp->gfree != NULL ||
-		    pp->ngfree != 0)
+		if (pp->m != NULL || !gmp_runqempty(pp) || pp->ntimers != 0 || pp->timer0_when != 0 ||
+		    pp->gfree != NULL || pp->ngfree != 0)
 			atomic_fetch_add(&bad, 1);
 	}
 	for (struct p *pp = sched.pidle; pp != NULL; pp = pp->link)
