@@ -488,7 +488,6 @@ int64_t gmp_timers_next(int64_t poll_until);			     /* over all Ps; 0 = none */
 /* --- stack.c, tcb.c --- */
 struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err);
 void gmp_gfree(struct g *gp);
-size_t gmp_stacksize(const struct g *gp); /* as asked for, rounded to pages */
 void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */
 void gmp_stack_fork_child(void);
 struct g *gmp_g_of_tcb(const void *tcb);
