@@ -199,7 +199,7 @@ struct pstat {
 struct p {
 	_Atomic(uint32_t) status; /* enum pstatus */
 	int32_t id;
-	struct m *m;		  /* NULL when idle or in a system call */
+	struct m *m;		  /* NULL when idle; in a system call the M that makes it */
 	struct p *link;		  /* sched.pidle; sched.lock */
 
 	/* run queue: the owner puts at tail and takes at head; thieves take at head by CAS */
@@ -268,6 +268,7 @@ struct m {
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
+	_Atomic(bool) cut; /* in gmp_syscall_cut: ask it to come back if it loses its P */
 	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
 	_Atomic(int64_t) cpu_mark; /* cputime.c */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
@@ -497,6 +498,12 @@ void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent *
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
 bool gmp_retake_unseen(struct p *pp); /* sysmon: pp's M sleeps past the hooks, or will not stop: take pp from it */
 void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
+/*
+ * On a G: a system call that goes on by itself when it is interrupted (connect). If it lasts, and costs its M the P, it
+ * ends with -EINTR, so that the G may park for the rest.
+ */
+long gmp_syscall_cut(long nr, long a, long b, long c);
+void gmp_cut(struct m *mp); /* sysmon: mp lost its P */
 void gmp_quiet_begin(void); /* around exec */
 void gmp_quiet_end(void);
 void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */

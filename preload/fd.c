@@ -37,6 +37,22 @@ static int sockopt(int fd, int opt)
 	return sys5(__NR_getsockopt, fd, SOL_SOCKET, opt, &v, &len) == 0 ? v : -1;
 }
 
+/* A socket that was not made here: what others have set on it. */
+static void socket_learn(int fd)
+{
+	struct timeval rcv = {0}, snd = {0};
+	socklen_t len = sizeof(rcv);
+
+	sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &rcv, &len);
+	sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &snd, &len);
+	if (rcv.tv_sec != 0 || rcv.tv_usec != 0 || snd.tv_sec != 0 || snd.tv_usec != 0)
+		atomic_store_explicit(&gmp_socket_timeouts, true, memory_order_relaxed); /* the caller reads it next */
+	if (sockopt(fd, SO_RCVLOWAT) > 1)
+		gmp_socket_lowat_used();
+	if (sockopt(fd, SO_OOBINLINE) > 0)
+		atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed); /* see gmp_io_known_empty */
+}
+
 uint16_t gmp_fd_kind(int fd, struct poll_desc *pd)
 {
 	uint16_t kind = pd != NULL ? atomic_load_explicit(&pd->kind, memory_order_relaxed) : PDK_UNKNOWN;
@@ -49,6 +65,7 @@ uint16_t gmp_fd_kind(int fd, struct poll_desc *pd)
 	switch (st.st_mode & S_IFMT) {
 	case S_IFSOCK:
 		kind = socket_kind(sockopt(fd, SO_DOMAIN), sockopt(fd, SO_TYPE), sockopt(fd, SO_PROTOCOL));
+		socket_learn(fd);
 		break;
 	case S_IFIFO: /* not KIND_STREAM: somebody else may have put it into packet mode */
 		kind = PDK_PIPE;

@@ -9,12 +9,15 @@
  */
 #include "preload/io.h"
 
-/* Of SO_RCVTIMEO or SO_SNDTIMEO; net.c keeps count of their use. */
-static int64_t socket_deadline(const struct io *io)
+int64_t gmp_socket_deadline(const struct io *io)
 {
 	struct timeval tv = {0};
 	socklen_t len = sizeof(tv);
 
+	gmp_fd_kind(io->ref.fd, io->ref.pd); /* one from elsewhere may have it set */
+	/* relaxed: the program orders its setsockopt before the call it is meant for */
+	if (likely(!atomic_load_explicit(&gmp_socket_timeouts, memory_order_relaxed)))
+		return GMP_NO_DEADLINE;
 	if (sys5(__NR_getsockopt, io->ref.fd, SOL_SOCKET, io->mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &len) !=
 		    0 ||
 	    (tv.tv_sec == 0 && tv.tv_usec == 0))
@@ -24,14 +27,13 @@ static int64_t socket_deadline(const struct io *io)
 
 int gmp_io_wait(struct io *io)
 {
-	extern _Atomic(bool) gmp_socket_timeouts;
 	int rc;
 
 	if (!io->waited) {
 		if (!io->blocking && gmp_fd_nonblock(io->ref.fd, io->ref.pd))
 			return EAGAIN;
-		if (io->socket && unlikely(atomic_load_explicit(&gmp_socket_timeouts, memory_order_relaxed)))
-			io->deadline = socket_deadline(io);
+		if (io->socket)
+			io->deadline = gmp_socket_deadline(io);
 		io->waited = true;
 		io->mark = intr_begin();
 	} else if (io->expired) {
@@ -143,9 +145,6 @@ static ssize_t read_socket(int fd, void *buf, size_t n, uint16_t kind)
 	gmp_io_short(&io, kind, rc, n);
 	return gmp_io_end(&io, rc);
 }
-
-/* SO_RCVLOWAT above 1: only the kernel waits for that much. net.c */
-bool gmp_socket_lowat(int fd);
 
 ssize_t hook_read(int fd, void *buf, size_t n)
 {

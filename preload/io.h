@@ -109,7 +109,14 @@ static inline long gmp_io_look(int fd, short events)
 #endif
 }
 
+/* --- net.c --- */
+void gmp_socket_lowat_used(void); /* some socket has SO_RCVLOWAT above 1 */
+bool gmp_socket_lowat(int fd);	  /* this one: only the kernel waits for that much */
+extern _Atomic(bool) gmp_socket_timeouts; /* SO_RCVTIMEO or SO_SNDTIMEO was set in this process; for good */
+
 /* --- io.c --- */
+int64_t gmp_socket_deadline(const struct io *io); /* of SO_RCVTIMEO or SO_SNDTIMEO, from now on */
+
 /* Write all of iov to a descriptor of this kind. put.fn transfers what it can; see io.c. */
 struct put {
 	/* A try with iovec[n], or, if done == 0, with the original call. block: let the kernel wait. -errno. */

@@ -8,17 +8,17 @@
  * connection although more are queued. Two threads may see one connection: the loser blocks an M, not a P, until
  * the next one comes, as it would natively.
  *
- * connect: the kernel does it, an M waits. O_NONBLOCK would show to others who share the file.
+ * connect: O_NONBLOCK would show to others who share the file. But a call that is interrupted leaves TCP at work, so
+ * the kernel begins, and is interrupted if it takes long; the rest is a wait like any other. A connection to a Unix
+ * socket waits for room in the backlog, of which no event tells, and begins anew after an interruption: an M waits.
  */
+#include <netinet/tcp.h>
+
 #include "preload/io.h"
 
-/* Set for good by the first non-zero SO_RCVTIMEO or SO_SNDTIMEO, or SO_RCVLOWAT above 1, in this process. */
-extern _Atomic(bool) gmp_socket_timeouts;
 _Atomic(bool) gmp_socket_timeouts;
 _Atomic(bool) gmp_short_unsure;
 static _Atomic(bool) lowat_used;
-
-bool gmp_socket_lowat(int fd);
 
 bool gmp_socket_lowat(int fd)
 {
@@ -29,6 +29,12 @@ bool gmp_socket_lowat(int fd)
 	if (likely(!atomic_load_explicit(&lowat_used, memory_order_relaxed)))
 		return false;
 	return sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &v, &len) == 0 && v > 1;
+}
+
+void gmp_socket_lowat_used(void)
+{
+	atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
+	atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 }
 
 int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
@@ -42,8 +48,7 @@ int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 			if (tv->tv_sec != 0 || tv->tv_usec != 0)
 				atomic_store_explicit(&gmp_socket_timeouts, true, memory_order_relaxed);
 		} else if (opt == SO_RCVLOWAT && *(const int *)val != 1) {
-			atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
-			atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
+			gmp_socket_lowat_used();
 		} else if (opt == SO_OOBINLINE) {
 			atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 		}
@@ -132,7 +137,7 @@ static long recv_rest(struct io *io, char *buf, size_t n, int flags, size_t done
 static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG addr, socklen_t *len)
 {
 	struct io io;
-	uint16_t kind = 0;
+	uint16_t kind;
 	bool empty;
 	long rc;
 	int next;
@@ -143,11 +148,12 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 		atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 	if (flags & RECV_NOW)
 		return gmp_io_ret(sys6(__NR_recvfrom, fd, buf, n, flags, addr.__sockaddr__, len));
+	kind = gmp_fd_kind(fd, gmp_pd(fd, true)); /* a socket, or the call fails */
 	if (unlikely((flags & (MSG_PEEK | MSG_WAITALL)) == (MSG_PEEK | MSG_WAITALL) || gmp_socket_lowat(fd)))
 		return recv_kernel(fd, buf, n, flags, addr, len);
 	gmp_io_begin(&io, fd, PD_READ, true);
-	if (likely(!(flags & (MSG_PEEK | MSG_WAITALL)) && io.ref.pd != NULL))
-		kind = atomic_load_explicit(&io.ref.pd->kind, memory_order_relaxed); /* a socket, or the call fails */
+	if (unlikely(flags & (MSG_PEEK | MSG_WAITALL)))
+		kind = 0; /* a short one proves nothing */
 	empty = gmp_io_known_empty(&io.ref, kind);
 	while (empty || (rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, flags | MSG_DONTWAIT, addr.__sockaddr__, len)) ==
 				-EAGAIN) {
@@ -474,4 +480,80 @@ int hook_accept4(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
 	return do_accept(fd, addr, len, flags);
 }
 
-HANDOFF(int, connect, (int fd, __CONST_SOCKADDR_ARG addr, socklen_t len), (fd, addr, len))
+/* A connection is being made. */
+static bool tcp_connecting(int fd)
+{
+	unsigned char state = 0; /* the first byte of struct tcp_info */
+	socklen_t len = sizeof(state);
+
+	return sys5(__NR_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 && (state == TCP_SYN_SENT || state == TCP_SYN_RECV);
+}
+
+/*
+ * The connection has failed, or was never begun. True: *rc is the error, and the socket is as connect leaves it then,
+ * ready for another try. Connecting to nowhere is the one way to tell it so that begins nothing.
+ */
+static bool tcp_failed(int fd, long *rc)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 || err == 0)
+		return false;
+	sys3(__NR_connect, fd, &none, sizeof(none));
+	*rc = -err;
+	return true;
+}
+
+/*
+ * On a G. The kernel begins, and on loopback ends it at once. If it lasts the call is cut (gmp_syscall_cut); TCP goes on
+ * with it, and the socket is writable when that has come to an end, of which a second call tells.
+ */
+static int connect_tcp(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	bool already = false, cut = false;
+	struct io io;
+	long rc;
+	int next;
+
+	gmp_io_begin(&io, fd, PD_WRITE, true);
+	io.waited = true;
+	io.mark = intr_begin();
+	io.deadline = gmp_socket_deadline(&io);
+	if (unlikely(io.deadline != GMP_NO_DEADLINE))
+		already = tcp_connecting(fd);
+	while ((rc = gmp_syscall_cut(__NR_connect, io.ref.fd, (long)addr, len)) == -EINTR) {
+		cut = true;
+		do
+			next = gmp_io_wait(&io);
+		while (next == IO_RETRY && gmp_io_look(io.ref.fd, POLLOUT) == 0);
+		if (next == IO_RETRY) {
+			if (tcp_failed(io.ref.fd, &rc))
+				break;
+			continue;
+		}
+		if (next == IO_BLOCK)
+			HANDOFF_RAW(rc, real.connect(io.ref.fd, (__CONST_SOCKADDR_ARG){.__sockaddr__ = addr}, len));
+		else
+			rc = next != EAGAIN ? -next : already ? -EALREADY : -EINPROGRESS;
+		break;
+	}
+	if (rc == -EISCONN && cut) /* another thread has heard of it first */
+		rc = 0;
+	return (int)gmp_io_end(&io, rc);
+}
+
+int hook_connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	int ret;
+
+	if (!on_g())
+		return PASS(connect)(fd, addr, len);
+	stress_point();
+	gmp_testcancel();
+	if ((gmp_fd_kind(fd, gmp_pd(fd, true)) & (KIND_MASK | KIND_STREAM)) == (PDK_SOCKET | KIND_STREAM))
+		return connect_tcp(fd, addr.__sockaddr__, len);
+	HANDOFF_CALL(ret, real.connect(fd, addr, len));
+	return ret;
+}

@@ -123,6 +123,20 @@ FUNC(arch_clone)
 	ud2
 END(arch_clone)
 
+/* long arch_syscall_cut(long nr, long a, long b, long c): see arch.h. A restarted call begins at its instruction anew. */
+FUNC(arch_syscall_cut)
+	endbr64
+	mov %rdi, %rax
+	mov %rsi, %rdi
+	mov %rdx, %rsi
+	mov %rcx, %rdx
+	syscall
+	.globl arch_syscall_cut_made
+	.hidden arch_syscall_cut_made
+arch_syscall_cut_made:
+	ret
+END(arch_syscall_cut)
+
 /*
  * Returns from a signal handler. Unwinders find the interrupted registers by the rules below: a signal frame whose CFA
  * is the interrupted rsp, and each register in the mcontext of the ucontext that rsp points at. Some know the frame by
