@@ -114,6 +114,8 @@ void gmp_socket_lowat_used(void); /* some socket has SO_RCVLOWAT above 1 */
 bool gmp_socket_lowat(int fd);	  /* this one: only the kernel waits for that much */
 extern _Atomic(bool) gmp_socket_timeouts; /* SO_RCVTIMEO or SO_SNDTIMEO was set in this process; for good */
 
+bool gmp_socket_stream(int fd);
+
 /* --- io.c --- */
 int64_t gmp_socket_deadline(const struct io *io); /* of SO_RCVTIMEO or SO_SNDTIMEO, from now on */
 

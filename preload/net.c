@@ -56,7 +56,7 @@ int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 	return ret;
 }
 
-static bool is_stream(int fd)
+bool gmp_socket_stream(int fd)
 {
 	socklen_t len = sizeof(int);
 	int type = 0;
@@ -168,7 +168,7 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 		break;
 	}
 	gmp_io_short(&io, kind, rc, n);
-	if ((flags & MSG_WAITALL) && rc > 0 && (size_t)rc < n && is_stream(io.ref.fd))
+	if ((flags & MSG_WAITALL) && rc > 0 && (size_t)rc < n && gmp_socket_stream(io.ref.fd))
 		rc = recv_rest(&io, buf, n < IO_MAX ? n : IO_MAX, flags, (size_t)rc);
 	return gmp_io_end(&io, rc);
 }
@@ -394,7 +394,7 @@ int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 		HANDOFF_CALL(ret, real.sendmmsg(fd, msgs, n, flags));
 		return ret;
 	}
-	if (is_stream(fd))
+	if (gmp_socket_stream(fd))
 		return sendmmsg_stream(fd, msgs, n, flags);
 	if (n > IOV_MAX)
 		n = IOV_MAX; /* UIO_MAXIOV: the kernel sends no more in one call */
@@ -486,7 +486,8 @@ static bool tcp_connecting(int fd)
 	unsigned char state = 0; /* the first byte of struct tcp_info */
 	socklen_t len = sizeof(state);
 
-	return sys5(__NR_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 && (state == TCP_SYN_SENT || state == TCP_SYN_RECV);
+	return sys5(__NR_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 &&
+	       (state == TCP_SYN_SENT || state == TCP_SYN_RECV);
 }
 
 /*
@@ -507,8 +508,8 @@ static bool tcp_failed(int fd, long *rc)
 }
 
 /*
- * On a G. The kernel begins, and on loopback ends it at once. If it lasts the call is cut (gmp_syscall_cut); TCP goes on
- * with it, and the socket is writable when that has come to an end, of which a second call tells.
+ * On a G. The kernel begins, and on loopback ends it at once. If it lasts the call is cut (gmp_syscall_cut); TCP goes
+ * on with it, and the socket is writable when that has come to an end, of which a second call tells.
  */
 static int connect_tcp(int fd, const struct sockaddr *addr, socklen_t len)
 {

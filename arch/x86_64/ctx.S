@@ -123,7 +123,7 @@ FUNC(arch_clone)
 	ud2
 END(arch_clone)
 
-/* long arch_syscall_cut(long nr, long a, long b, long c): see arch.h. A restarted call begins at its instruction anew. */
+/* long arch_syscall_cut(long nr, long a, long b, long c): arch.h. A restarted call begins anew at its instruction. */
 FUNC(arch_syscall_cut)
 	endbr64
 	mov %rdi, %rax
