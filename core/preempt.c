@@ -102,7 +102,7 @@ void gmp_notify(struct m *mp)
 		atomic_store(&mp->notified, 0); /* or the queue is full, the thread not yet there: asked again later */
 }
 
-/* cut is set before the P may be taken, so whoever takes it sees it. One left behind by longjmp costs a signal. */
+/* cut is set before the P may be taken: who takes it sees that, and clears it. One that longjmp left costs a signal. */
 long gmp_syscall_cut(long nr, long a, long b, long c)
 {
 	struct m *mp;
@@ -113,7 +113,7 @@ long gmp_syscall_cut(long nr, long a, long b, long c)
 	atomic_store_explicit(&mp->cut, true, memory_order_relaxed); /* entersyscall releases it */
 	gmp_entersyscall();
 	gmp_leave();
-	rc = arch_syscall_cut(nr, a, b, c);
+	rc = arch_syscall_cut(nr, a, b, c, &mp->cut);
 	atomic_store_explicit(&mp->cut, false, memory_order_relaxed);
 	gmp_exitsyscall();
 	return rc;

@@ -96,6 +96,41 @@ static inline void gmp_io_interrupted(void)
 		(rc) = raw_ == -1 ? -(long)errno : raw_;   \
 	} while (0)
 
+/*
+ * SIGPIPE is for the thread that writes, also if that blocks it: then it must not stay pending for the M, whose next G
+ * may admit it. So the kernel sends none where a flag keeps it from that (sockets), and gmp_io_sigpipe does; elsewhere
+ * it is taken back from the M at once.
+ */
+void gmp_io_sigpipe(void);
+
+/* On the M that made the call, before it may run another G. True: gmp_io_sigpipe is due. */
+static inline bool gmp_io_took_sigpipe(void)
+{
+	static const struct __kernel_timespec zero;
+	gmp_sigset set = SIG_BIT(SIGPIPE);
+
+	return (getg()->sigmask & set) && sys4(__NR_rt_sigtimedwait, &set, NULL, &zero, sizeof(set)) == SIGPIPE;
+}
+
+/* HANDOFF_RAW for calls that may end, wholly or after a part, with SIGPIPE. */
+#define HANDOFF_WRITE(rc, call)                                               \
+	do {                                                                  \
+		struct intr_mark intr_ = intr_begin();                        \
+		bool took_;                                                   \
+		long raw_;                                                    \
+		do {                                                          \
+			gmp_entersyscall();                                   \
+			raw_ = (long)(call);                                  \
+			if (raw_ == -1)                                       \
+				raw_ = -(long)errno;                          \
+			took_ = (raw_ > 0 || raw_ == -EPIPE) && gmp_io_took_sigpipe(); \
+			gmp_exitsyscall();                                    \
+			if (unlikely(took_))                                  \
+				gmp_io_sigpipe();                             \
+		} while (raw_ == -EINTR && !intr_fails(intr_, false));        \
+		(rc) = raw_;                                                  \
+	} while (0)
+
 /* poll of one descriptor, now: > 0 when any event is there. */
 static inline long gmp_io_look(int fd, short events)
 {
@@ -115,6 +150,7 @@ bool gmp_socket_lowat(int fd);	  /* this one: only the kernel waits for that muc
 extern _Atomic(bool) gmp_socket_timeouts; /* SO_RCVTIMEO or SO_SNDTIMEO was set in this process; for good */
 
 bool gmp_socket_stream(int fd);
+void gmp_socket_sigpipe(int fd, int flags); /* a send with MSG_NOSIGNAL gave EPIPE; flags: the program's */
 
 /* --- io.c --- */
 int64_t gmp_socket_deadline(const struct io *io); /* of SO_RCVTIMEO or SO_SNDTIMEO, from now on */

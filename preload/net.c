@@ -64,6 +64,19 @@ bool gmp_socket_stream(int fd)
 	return sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
 }
 
+/* Datagrams fail with EPIPE alone, all others with SIGPIPE as well. */
+void gmp_socket_sigpipe(int fd, int flags)
+{
+	socklen_t len = sizeof(int);
+	int protocol = 0;
+
+	if (flags & MSG_NOSIGNAL)
+		return;
+	if (gmp_socket_stream(fd) ||
+	    (sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_SCTP))
+		gmp_io_sigpipe();
+}
+
 /* --- receiving --- */
 
 /* These never wait, whatever the socket: the try is the call. */
@@ -310,22 +323,31 @@ int hook_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 /* One call is one notification, one SYN with data: not to be cut in pieces. */
 #define SEND_WHOLE (MSG_ZEROCOPY | MSG_FASTOPEN)
 
+/* The result of a send with MSG_NOSIGNAL. */
+static long send_ret(int fd, long rc, int flags)
+{
+	if (unlikely(rc == -EPIPE))
+		gmp_socket_sigpipe(fd, flags);
+	return rc;
+}
+
 /* On a G. */
 static ssize_t do_send(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
 	struct put p = {
 		.fn = gmp_put_socket, .iov = &iov, .n = 1, .flags = flags, .addr = addr.__sockaddr__, .addrlen = len};
-	ssize_t ret;
+	long rc;
 
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return gmp_io_ret(sys6(__NR_sendto, fd, buf, n, flags, addr.__sockaddr__, len));
+		return gmp_io_ret(send_ret(fd, sys6(__NR_sendto, fd, buf, n, flags | MSG_NOSIGNAL, addr.__sockaddr__, len),
+				       flags));
 	if (likely(!(flags & SEND_WHOLE)))
 		return gmp_io_put(fd, &p, true);
-	HANDOFF_CALL(ret, real.sendto(fd, buf, n, flags, addr, len));
-	return ret;
+	HANDOFF_RAW(rc, real.sendto(fd, buf, n, flags | MSG_NOSIGNAL, addr, len));
+	return gmp_io_ret(send_ret(fd, rc, flags));
 }
 
 ssize_t hook_send(int fd, const void *buf, size_t n, int flags)
@@ -345,18 +367,18 @@ ssize_t hook_sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct put p = {.fn = gmp_put_socket, .msg = msg, .flags = flags};
-	ssize_t ret;
+	long rc;
 
 	if (!on_g())
 		return PASS(sendmsg)(fd, msg, flags);
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return gmp_io_ret(sys3(__NR_sendmsg, fd, msg, flags));
+		return gmp_io_ret(send_ret(fd, sys3(__NR_sendmsg, fd, msg, flags | MSG_NOSIGNAL), flags));
 	if (likely(!(flags & SEND_WHOLE)))
 		return gmp_io_put(fd, &p, true);
-	HANDOFF_CALL(ret, real.sendmsg(fd, msg, flags));
-	return ret;
+	HANDOFF_RAW(rc, real.sendmsg(fd, msg, flags | MSG_NOSIGNAL));
+	return gmp_io_ret(send_ret(fd, rc, flags));
 }
 
 /* A stream may take a part of a message, which only the sender of single ones finishes. */
@@ -387,12 +409,10 @@ int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return (int)gmp_io_ret(sys4(__NR_sendmmsg, fd, msgs, n, flags));
+		return (int)gmp_io_ret(send_ret(fd, sys4(__NR_sendmmsg, fd, msgs, n, flags | MSG_NOSIGNAL), flags));
 	if (unlikely(flags & SEND_WHOLE)) {
-		int ret;
-
-		HANDOFF_CALL(ret, real.sendmmsg(fd, msgs, n, flags));
-		return ret;
+		HANDOFF_RAW(rc, real.sendmmsg(fd, msgs, n, flags | MSG_NOSIGNAL));
+		return (int)gmp_io_ret(send_ret(fd, rc, flags));
 	}
 	if (gmp_socket_stream(fd))
 		return sendmmsg_stream(fd, msgs, n, flags);
@@ -526,9 +546,10 @@ static int connect_tcp(int fd, const struct sockaddr *addr, socklen_t len)
 		already = tcp_connecting(fd);
 	while ((rc = gmp_syscall_cut(__NR_connect, io.ref.fd, (long)addr, len)) == -EINTR) {
 		cut = true;
-		do
+		/* It may not even have been begun: then the socket is as good as writable. */
+		next = intr_fails(io.mark, io.deadline == GMP_NO_DEADLINE) ? EINTR : IO_RETRY;
+		while (next == IO_RETRY && gmp_io_look(io.ref.fd, POLLOUT) == 0)
 			next = gmp_io_wait(&io);
-		while (next == IO_RETRY && gmp_io_look(io.ref.fd, POLLOUT) == 0);
 		if (next == IO_RETRY) {
 			if (tcp_failed(io.ref.fd, &rc))
 				break;

@@ -154,11 +154,11 @@ static ssize_t send_file(int out, int in, off64_t *off, size_t n, uint16_t kind)
 			break;
 		}
 		/* EAGAIN without a wait: O_NONBLOCK. There may be other errors, which go before. */
-		HANDOFF_RAW(rc, real.sendfile64(m.out.ref.fd, in, off, piece));
+		HANDOFF_WRITE(rc, real.sendfile64(m.out.ref.fd, in, off, piece));
 		if (rc <= 0)
 			break;
 		done += (size_t)rc;
-		/* A pipe takes what it takes. Less than a piece: the file ends, which the next call says, or a signal. */
+		/* A pipe takes what it takes. Less than a piece: a signal, or the file ends, as the next says. */
 		if (!m.to_stream || ((size_t)rc < piece && ended_short(&m, mark)))
 			break;
 		m.out.restart = false;
@@ -236,7 +236,7 @@ ssize_t hook_splice(int in, off64_t *offin, int out, off64_t *offout, size_t n, 
 			rc = -next;
 			break;
 		}
-		HANDOFF_RAW(rc, real.splice(m.in.ref.fd, offin, m.out.ref.fd, offout, piece, flags));
+		HANDOFF_WRITE(rc, real.splice(m.in.ref.fd, offin, m.out.ref.fd, offout, piece, flags));
 		if (rc <= 0)
 			break;
 		done += (size_t)rc;
@@ -270,7 +270,7 @@ ssize_t hook_tee(int in, int out, size_t n, unsigned flags)
 	if (next > 0 && (next != EAGAIN || m.in.waited || m.out.waited))
 		rc = -next;
 	else
-		HANDOFF_RAW(rc, real.tee(m.in.ref.fd, m.out.ref.fd, n, flags));
+		HANDOFF_WRITE(rc, real.tee(m.in.ref.fd, m.out.ref.fd, n, flags));
 	return move_end(&m, 0, rc);
 }
 
@@ -297,7 +297,7 @@ ssize_t hook_vmsplice(int fd, const struct iovec *iov, size_t n, unsigned flags)
 			next = gmp_io_look(io.ref.fd, writes ? POLLOUT : POLLIN) != 0 ? IO_BLOCK : gmp_io_wait(&io);
 		while (next == IO_RETRY);
 	if (next == IO_BLOCK)
-		HANDOFF_RAW(rc, real.vmsplice(io.ref.fd, iov, n, flags));
+		HANDOFF_WRITE(rc, real.vmsplice(io.ref.fd, iov, n, flags));
 	else
 		rc = -next;
 	ret = gmp_io_end(&io, rc);

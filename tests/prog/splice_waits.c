@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sendfile, splice, tee and vmsplice that wait, as in a native run: whole counts to a slow reader, every end that may be
- * waited for, O_NONBLOCK at either end, timeouts, signals, a reader that goes away, and errors that come at once although
- * an end is not ready. 100 threads that serve slow clients take few kernel threads.
+ * sendfile, splice, tee and vmsplice that wait, as in a native run: whole counts to a slow reader, every end that may
+ * be waited for, O_NONBLOCK at either end, timeouts, signals, a reader that goes away, and errors that come at once
+ * although an end is not ready. 100 threads that serve slow clients take few kernel threads.
  */
 #include "prog.h"
 
