@@ -17,8 +17,9 @@
 
 /*
  * poll_desc.kind: an enum pd_kind in the low bits, and what the kernel has said about this file. PDK_PIPE: pipe or
- * FIFO; PDK_OTHER: an anonymous inode such as an eventfd; PDK_FILE: all that the kernel alone knows how to wait for,
- * character devices included (a tty with VMIN 0 returns without input, a background one stops the process).
+ * FIFO; PDK_OTHER: an anonymous inode such as an eventfd, or the master of a pty; PDK_FILE: all that the kernel alone
+ * knows how to wait for, character devices included (a tty with VMIN 0 returns without input, a background one stops
+ * the process).
  */
 enum {
 	KIND_MASK = 0x0f,
@@ -147,6 +148,7 @@ static inline long gmp_io_look(int fd, short events)
 /* --- net.c --- */
 void gmp_socket_lowat_used(void); /* some socket has SO_RCVLOWAT above 1 */
 bool gmp_socket_lowat(int fd);	  /* this one: only the kernel waits for that much */
+extern _Atomic(bool) gmp_socket_lingers;  /* SO_LINGER was set in this process; for good */
 extern _Atomic(bool) gmp_socket_timeouts; /* SO_RCVTIMEO or SO_SNDTIMEO was set in this process; for good */
 
 bool gmp_socket_stream(int fd);
@@ -174,6 +176,7 @@ long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n
 extern _Atomic(uint32_t) gmp_fl_gen; /* file status flags have changed; see gmp_fd_nonblock */
 uint16_t gmp_fd_kind(int fd, struct poll_desc *pd); /* PDK_UNKNOWN: no such descriptor */
 bool gmp_fd_nonblock(int fd, struct poll_desc *pd);
+bool gmp_fd_closes_at_once(int fd);
 void gmp_fd_forget(int fd);		     /* about to be closed or replaced */
 int gmp_fd_made(int fd);		     /* new, nothing known; returns fd */
 int gmp_fd_made_as(int fd, uint16_t kind, bool nonblock);

@@ -16,6 +16,7 @@
 
 #include "preload/io.h"
 
+_Atomic(bool) gmp_socket_lingers;
 _Atomic(bool) gmp_socket_timeouts;
 _Atomic(bool) gmp_short_unsure;
 static _Atomic(bool) lowat_used;
@@ -47,6 +48,8 @@ int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 		if (opt == SO_RCVTIMEO || opt == SO_SNDTIMEO) {
 			if (tv->tv_sec != 0 || tv->tv_usec != 0)
 				atomic_store_explicit(&gmp_socket_timeouts, true, memory_order_relaxed);
+		} else if (opt == SO_LINGER) {
+			atomic_store_explicit(&gmp_socket_lingers, true, memory_order_relaxed);
 		} else if (opt == SO_RCVLOWAT && *(const int *)val != 1) {
 			gmp_socket_lowat_used();
 		} else if (opt == SO_OOBINLINE) {
@@ -342,8 +345,8 @@ static ssize_t do_send(int fd, const void *buf, size_t n, int flags, __CONST_SOC
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return gmp_io_ret(send_ret(fd, sys6(__NR_sendto, fd, buf, n, flags | MSG_NOSIGNAL, addr.__sockaddr__, len),
-				       flags));
+		return gmp_io_ret(send_ret(
+			fd, sys6(__NR_sendto, fd, buf, n, flags | MSG_NOSIGNAL, addr.__sockaddr__, len), flags));
 	if (likely(!(flags & SEND_WHOLE)))
 		return gmp_io_put(fd, &p, true);
 	HANDOFF_RAW(rc, real.sendto(fd, buf, n, flags | MSG_NOSIGNAL, addr, len));

@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 static volatile int handled;
 static pthread_t handled_by;
@@ -914,6 +915,40 @@ static void reset(void)
 	printf("  reset in the middle of a send: %s\n", c.ret > 0 && c.ret < (long)sizeof(big) ? "a part" : "?");
 }
 
+static void pty_master(void)
+{
+	struct call c = { .fn = do_read, .n = 100 };
+	int m, s;
+
+	CHECK((m = posix_openpt(O_RDWR | O_NOCTTY)) >= 0);
+	CHECK_EQ(unlockpt(m), 0);
+	c.fd = m;
+	start(&c);
+	printf("  without a slave: %s\n", is_done(&c) ? "back" : "waits");
+	CHECK((s = open(ptsname(m), O_RDWR | O_NOCTTY)) >= 0);
+	CHECK_EQ(write(s, "hello", 5), 5);
+	finish(&c);
+	say("from the slave", &c);
+	handle(SIGUSR1, 0);
+	start(&c);
+	interrupt(&c);
+	say("interrupted", &c);
+	CHECK_EQ(fcntl(m, F_SETFL, O_NONBLOCK), 0);
+	CHECK_FAILS(read(m, big, 1), EAGAIN);
+	CHECK_EQ(fcntl(m, F_SETFL, 0), 0);
+	CHECK_EQ(write(m, "line\n", 5), 5);
+	CHECK_EQ(read(s, big, 100), 5);
+	CHECK_EQ(read(m, big, 100), 6); /* the echo */
+	CHECK_EQ(tcflush(s, TCIOFLUSH), 0);
+	CHECK_FAILS(recv(m, big, 1, 0), ENOTSOCK);
+	close(s);
+	do {
+		start(&c);
+		finish(&c);
+	} while (c.ret > 0);
+	say("the slave is closed", &c);
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(void);
@@ -933,6 +968,7 @@ static const struct {
 	{ "plain_files", plain_files },
 	{ "many_messages", many_messages },
 	{ "reset", reset },
+	{ "pty_master", pty_master },
 };
 
 int main(int argc, char **argv)
