@@ -3,7 +3,7 @@
  * The whole contract with the CPU. A port is one folder, chosen by host_machine.cpu_family():
  *
  *   arch/<cpu>/arch_cpu.h   struct arch_ctx, inline helpers named below, struct arch_sigctx accessors
- *   arch/<cpu>/ctx.S        arch_switch, arch_entry, arch_clone
+ *   arch/<cpu>/ctx.S        arch_switch, arch_entry, arch_clone, arch_syscall_cut
  *
  * arch has no state but arch_fast_tp, no policy and no libc: it may be called on any stack with
  * any thread pointer.
@@ -60,6 +60,15 @@ int arch_clone(unsigned long flags, void *top, uintptr_t tp, int *ctid, void (*e
  */
 long arch_vfork(void (*before)(void), long (*after)(long rc));
 /* ARCH_VFORK(symbol, before, after): defines the global function `symbol` as that tail call. */
+
+/*
+ * A system call that a signal handler may end for good, without a race: who wants that clears *go and has a signal
+ * sent. With *go clear the call is not made; arch_uc_cut(uc), in a handler that interrupted it later, while it waited
+ * or before it was made, makes it return -EINTR, also where the kernel would make it anew. False: uc is not in such a
+ * call, or in one that has its result.
+ */
+long arch_syscall_cut(long nr, long a, long b, long c, const _Atomic(bool) *go);
+bool arch_uc_cut(void *uc);
 
 void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigaction */
 

@@ -202,7 +202,7 @@ struct pstat {
 struct p {
 	_Atomic(uint32_t) status; /* enum pstatus */
 	int32_t id;
-	struct m *m;		  /* NULL when idle or in a system call */
+	struct m *m;		  /* NULL when idle; in a system call the M that makes it */
 	struct p *link;		  /* sched.pidle; sched.lock */
 	_Atomic(bool) retiring;	  /* who next has it in hand without a G makes it P_DEAD; written under sched.lock */
 
@@ -272,6 +272,7 @@ struct m {
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
 	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
+	_Atomic(bool) cut; /* in gmp_syscall_cut: ask it to come back if it loses its P */
 	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
 	_Atomic(int64_t) cpu_mark; /* cputime.c */
 	_Atomic(uint32_t) setxid_seq; /* last credential change applied */
@@ -446,7 +447,7 @@ void gmp_mstart(void *mp) __attribute__((noreturn));
 int gmp_main_started(void);	/* sysmon, and Ms on demand from here on; on a G, idempotent; 0 or errno */
 void gmp_ready(struct g *gp);	 /* WAITING -> RUNNABLE; from any thread, inside gmp_enter() */
 void gmp_newproc(struct g *gp);	 /* first ready of a new G */
-void gmp_gosched(void);		 /* let others run: to the global queue's tail */
+bool gmp_gosched(void);		 /* let others run: to the global queue's tail; false: there was nobody */
 void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
 void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run something else until resumed */
 void gmp_entersyscall(void);
@@ -499,7 +500,6 @@ int64_t gmp_timers_next(int64_t poll_until);			     /* over all Ps; 0 = none */
 struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err);
 void gmp_gfree(struct g *gp);
 void gmp_gfree_flush(struct p *pp); /* the dead Gs of a P without an M, for all to use */
-size_t gmp_stacksize(const struct g *gp); /* as asked for, rounded to pages */
 void gmp_stacks_executable(void); /* from here on, the present ones too; idempotent */
 void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */
 void gmp_stack_fork_child(void);
@@ -510,6 +510,12 @@ void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent *
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
 bool gmp_retake_unseen(struct p *pp); /* sysmon: pp's M sleeps past the hooks, or will not stop: take pp from it */
 void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
+/*
+ * On a G: a system call that goes on by itself when it is interrupted (connect). If it lasts, and costs its M the P, it
+ * ends with -EINTR, so that the G may park for the rest.
+ */
+long gmp_syscall_cut(long nr, long a, long b, long c);
+void gmp_cut(struct m *mp); /* sysmon: mp lost its P */
 void gmp_quiet_begin(void); /* around exec */
 void gmp_quiet_end(void);
 void gmp_block_everywhere(gmp_sigset bits); /* no M on its g0 admits them when it returns */

@@ -102,6 +102,29 @@ void gmp_notify(struct m *mp)
 		atomic_store(&mp->notified, 0); /* or the queue is full, the thread not yet there: asked again later */
 }
 
+/* cut is set before the P may be taken: who takes it sees that, and clears it. One that longjmp left costs a signal. */
+long gmp_syscall_cut(long nr, long a, long b, long c)
+{
+	struct m *mp;
+	long rc;
+
+	gmp_enter();
+	mp = getg()->m;
+	atomic_store_explicit(&mp->cut, true, memory_order_relaxed); /* entersyscall releases it */
+	gmp_entersyscall();
+	gmp_leave();
+	rc = arch_syscall_cut(nr, a, b, c, &mp->cut);
+	atomic_store_explicit(&mp->cut, false, memory_order_relaxed);
+	gmp_exitsyscall();
+	return rc;
+}
+
+void gmp_cut(struct m *mp)
+{
+	if (mp != NULL && atomic_exchange_explicit(&mp->cut, false, memory_order_relaxed))
+		gmp_notify(mp);
+}
+
 /* The calling G is about to exec: when this returns no SIG_NOTIFY is pending for its M, and none will be sent. */
 void gmp_quiet_begin(void)
 {
@@ -227,6 +250,7 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 	if (gp != NULL)
 		atomic_store(&gp->m->notified, 0);
 	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
+	arch_uc_cut(uc);
 	if (gp != NULL && gp->kind == GK_G0 && atomic_load_explicit(&gp->m->idlewait, memory_order_relaxed))
 		refresh_idle_mask(gp->m, uc); /* else the M is on its way and looks by itself */
 	if (gp != NULL && unlikely(atomic_load_explicit(&gp->m->dump_state, memory_order_relaxed) != 0))

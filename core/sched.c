@@ -673,7 +673,7 @@ void gmp_block_switch(struct g *gp)
 	resumed(gp);
 }
 
-void gmp_gosched(void)
+bool gmp_gosched(void)
 {
 	struct g *gp = getg(), *next = NULL;
 	struct p *pp = gp->m->p;
@@ -684,7 +684,7 @@ void gmp_gosched(void)
 		end_slice(pp);
 	if (direct && gmp_runqempty(pp)) {
 		if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) /* nobody to yield to */
-			return;
+			return false;
 		/* The first of the global queue, and the caller to its end, under one lock. */
 		gmp_lock(&sched.lock);
 		next = gmp_globrunqget_locked(pp, 1);
@@ -695,10 +695,10 @@ void gmp_gosched(void)
 		gmp_unlock(&sched.lock);
 		if (next != gp) {
 			switch_direct(gp, next, false);
-		} else {
-			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner again */
+			return true;
 		}
-		return;
+		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner again */
+		return false;
 	}
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
 	gmp_lock(&sched.lock);
@@ -710,6 +710,7 @@ void gmp_gosched(void)
 		switch_to_g0(gp);
 		resumed(gp);
 	}
+	return true;
 }
 
 void gmp_goexit(void)

@@ -354,11 +354,6 @@ void gmp_gfree_flush(struct p *pp)
 	}
 }
 
-size_t gmp_stacksize(const struct g *gp)
-{
-	return gp->user_stack ? (size_t)(gp->stack_hi - gp->stack_lo) : gp->sc->stacksize;
-}
-
 /* sysmon: give the stacks of dead Gs back to the kernel, some at a time. */
 void gmp_scavenge(int64_t now)
 {

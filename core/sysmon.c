@@ -193,6 +193,7 @@ static int retake(int64_t now, int64_t *ret_next)
 
 	for (int i = 0; i < sched.nallp; i++) {
 		struct p *pp = sched.allp[i];
+		struct m *mp;
 		uint32_t st = atomic_load_explicit(&pp->status, memory_order_acquire), t;
 
 		if (st != P_RUNNING && st != P_SYSCALL)
@@ -234,12 +235,14 @@ static int retake(int64_t now, int64_t *ret_next)
 		if (gmp_runqempty(pp) && atomic_load(&sched.nmspinning) + atomic_load(&sched.npidle) > 0 &&
 		    now - pp->mon_syscallwhen < SYSCALL_NS)
 			continue;
+		mp = pp->m; /* a stale one is not cut for nothing: it is not in such a call */
 		st = P_SYSCALL;
 		/* pairs with the CAS in gmp_exitsyscall: one of the two gets it */
 		if (atomic_compare_exchange_strong(&pp->status, &st, P_IDLE)) {
 			n++;
 			atomic_fetch_add_explicit(&pp->syscalltick, 1, memory_order_relaxed);
 			gmp_handoffp(pp);
+			gmp_cut(mp);
 		}
 	}
 	return n;

@@ -155,13 +155,7 @@ int hook_pthread_spin_lock(pthread_spinlock_t *lock)
 			if (real.pthread_spin_trylock(lock) == 0)
 				return 0;
 		}
-		if (on_g()) {
-			gmp_enter();
-			gmp_gosched();
-			gmp_leave();
-		} else {
-			sys_yield();
-		}
+		hook_sched_yield();
 	}
 	return 0;
 }

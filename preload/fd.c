@@ -10,6 +10,7 @@
  * A vfork child shares our memory but not our descriptors: there inshim is held (process.c) and nothing is told.
  */
 #include <stdarg.h>
+#include <sys/sysmacros.h>
 
 #include "preload/io.h"
 
@@ -37,6 +38,26 @@ static int sockopt(int fd, int opt)
 	return sys5(__NR_getsockopt, fd, SOL_SOCKET, opt, &v, &len) == 0 ? v : -1;
 }
 
+/* A socket that was not made here: what others have set on it. */
+static void socket_learn(int fd)
+{
+	struct timeval rcv = {0}, snd = {0};
+	socklen_t len = sizeof(rcv);
+	struct linger linger = {0};
+
+	sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &rcv, &len);
+	sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &snd, &len);
+	if (rcv.tv_sec != 0 || rcv.tv_usec != 0 || snd.tv_sec != 0 || snd.tv_usec != 0)
+		atomic_store_explicit(&gmp_socket_timeouts, true, memory_order_relaxed); /* the caller reads it next */
+	len = sizeof(linger);
+	if (sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 && linger.l_onoff)
+		atomic_store_explicit(&gmp_socket_lingers, true, memory_order_relaxed);
+	if (sockopt(fd, SO_RCVLOWAT) > 1)
+		gmp_socket_lowat_used();
+	if (sockopt(fd, SO_OOBINLINE) > 0)
+		atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed); /* see gmp_io_known_empty */
+}
+
 uint16_t gmp_fd_kind(int fd, struct poll_desc *pd)
 {
 	uint16_t kind = pd != NULL ? atomic_load_explicit(&pd->kind, memory_order_relaxed) : PDK_UNKNOWN;
@@ -49,12 +70,17 @@ uint16_t gmp_fd_kind(int fd, struct poll_desc *pd)
 	switch (st.st_mode & S_IFMT) {
 	case S_IFSOCK:
 		kind = socket_kind(sockopt(fd, SO_DOMAIN), sockopt(fd, SO_TYPE), sockopt(fd, SO_PROTOCOL));
+		socket_learn(fd);
 		break;
 	case S_IFIFO: /* not KIND_STREAM: somebody else may have put it into packet mode */
 		kind = PDK_PIPE;
 		break;
 	case 0: /* anon_inode */
 		kind = PDK_OTHER;
+		break;
+	case S_IFCHR:
+		/* The master of a pty always wants one byte and knows no job control: poll tells all. */
+		kind = st.st_rdev == makedev(5, 2) ? PDK_OTHER | KIND_NO_READ | KIND_NO_WRITE : PDK_FILE;
 		break;
 	default:
 		kind = PDK_FILE;
@@ -139,14 +165,36 @@ int gmp_fd_made_as(int fd, uint16_t kind, bool nonblock)
 
 /* --- closing --- */
 
+/*
+ * Pipes, anonymous files, masters of ptys, and sockets without SO_LINGER. The P stays with such a call: where the
+ * machine is crowded it may look long, and another kernel thread would be made for the P.
+ */
+bool gmp_fd_closes_at_once(int fd)
+{
+	struct poll_desc *pd = gmp_pd(fd, false);
+
+	if (pd == NULL)
+		return false;
+	switch (atomic_load_explicit(&pd->kind, memory_order_relaxed) & KIND_MASK) {
+	case PDK_PIPE:
+	case PDK_OTHER:
+		return true;
+	case PDK_SOCKET:
+		return !atomic_load_explicit(&gmp_socket_lingers, memory_order_relaxed); /* set before its close */
+	}
+	return false;
+}
+
 int hook_close(int fd)
 {
+	bool at_once;
 	int ret;
 
 	if (gmp_netpoll_ours(fd))
 		return fail(EBADF);
+	at_once = gmp_fd_closes_at_once(fd);
 	gmp_fd_forget(fd);
-	if (!on_g())
+	if (at_once || !on_g())
 		return PASS(close)(fd);
 	HANDOFF_ONCE(ret, real.close(fd)); /* SO_LINGER and network file systems block; never again after EINTR */
 	return ret;

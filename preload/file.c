@@ -93,12 +93,6 @@ HANDOFF(int, ftruncate, (int fd, off_t len), (fd, len))
 HANDOFF(int, ftruncate64, (int fd, off64_t len), (fd, len))
 HANDOFF(int, truncate, (const char *path, off_t len), (path, len))
 HANDOFF(int, truncate64, (const char *path, off64_t len), (path, len))
-HANDOFF(ssize_t, sendfile, (int out, int in, off_t *off, size_t n), (out, in, off, n))
-HANDOFF(ssize_t, sendfile64, (int out, int in, off64_t *off, size_t n), (out, in, off, n))
-HANDOFF(ssize_t, splice, (int in, off64_t *offin, int out, off64_t *offout, size_t n, unsigned flags),
-	(in, offin, out, offout, n, flags))
-HANDOFF(ssize_t, tee, (int in, int out, size_t n, unsigned flags), (in, out, n, flags))
-HANDOFF(ssize_t, vmsplice, (int fd, const struct iovec *iov, size_t n, unsigned flags), (fd, iov, n, flags))
 HANDOFF(ssize_t, copy_file_range, (int in, off64_t *offin, int out, off64_t *offout, size_t n, unsigned flags),
 	(in, offin, out, offout, n, flags))
 HANDOFF(int, tcdrain, (int fd), (fd))

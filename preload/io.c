@@ -9,12 +9,24 @@
  */
 #include "preload/io.h"
 
-/* Of SO_RCVTIMEO or SO_SNDTIMEO; net.c keeps count of their use. */
-static int64_t socket_deadline(const struct io *io)
+void gmp_io_sigpipe(void)
+{
+	siginfo_t info = {.si_signo = SIGPIPE, .si_code = SI_USER};
+
+	info.si_pid = sys_getpid();
+	info.si_uid = (uid_t)sys0(__NR_getuid);
+	gmp_signal_send(getg(), SIGPIPE, &info);
+}
+
+int64_t gmp_socket_deadline(const struct io *io)
 {
 	struct timeval tv = {0};
 	socklen_t len = sizeof(tv);
 
+	gmp_fd_kind(io->ref.fd, io->ref.pd); /* one from elsewhere may have it set */
+	/* relaxed: the program orders its setsockopt before the call it is meant for */
+	if (likely(!atomic_load_explicit(&gmp_socket_timeouts, memory_order_relaxed)))
+		return GMP_NO_DEADLINE;
 	if (sys5(__NR_getsockopt, io->ref.fd, SOL_SOCKET, io->mode == PD_READ ? SO_RCVTIMEO : SO_SNDTIMEO, &tv, &len) !=
 		    0 ||
 	    (tv.tv_sec == 0 && tv.tv_usec == 0))
@@ -22,16 +34,23 @@ static int64_t socket_deadline(const struct io *io)
 	return gmp_deadline_rel(&(struct timespec){.tv_sec = tv.tv_sec, .tv_nsec = tv.tv_usec * 1000});
 }
 
+/* A datagram socket is writable, says poll, and yet the receiver's queue is full: of room there no event tells. */
+static bool endless(const struct io *io)
+{
+	return io->socket && io->mode == PD_WRITE && io->ref.pd != NULL &&
+	       !(atomic_load_explicit(&io->ref.pd->kind, memory_order_relaxed) & KIND_STREAM) &&
+	       gmp_io_look(io->ref.fd, POLLOUT) > 0;
+}
+
 int gmp_io_wait(struct io *io)
 {
-	extern _Atomic(bool) gmp_socket_timeouts;
 	int rc;
 
 	if (!io->waited) {
 		if (!io->blocking && gmp_fd_nonblock(io->ref.fd, io->ref.pd))
 			return EAGAIN;
-		if (io->socket && unlikely(atomic_load_explicit(&gmp_socket_timeouts, memory_order_relaxed)))
-			io->deadline = socket_deadline(io);
+		if (io->socket)
+			io->deadline = gmp_socket_deadline(io);
 		io->waited = true;
 		io->mark = intr_begin();
 	} else if (io->expired) {
@@ -39,6 +58,8 @@ int gmp_io_wait(struct io *io)
 	} else if (intr_fails(io->mark, io->restart && !(io->socket && io->deadline != GMP_NO_DEADLINE))) {
 		return EINTR; /* signal(7): a socket call with a timeout is never restarted */
 	}
+	if (unlikely(endless(io)))
+		return IO_BLOCK;
 	rc = gmp_netpoll_wait(&io->ref, io->mode, io->deadline, "IO wait");
 	switch (rc) {
 	case PARK_READY:
@@ -143,9 +164,6 @@ static ssize_t read_socket(int fd, void *buf, size_t n, uint16_t kind)
 	gmp_io_short(&io, kind, rc, n);
 	return gmp_io_end(&io, rc);
 }
-
-/* SO_RCVLOWAT above 1: only the kernel waits for that much. net.c */
-bool gmp_socket_lowat(int fd);
 
 ssize_t hook_read(int fd, void *buf, size_t n)
 {
@@ -277,13 +295,14 @@ ssize_t gmp_io_put(int fd, struct put *p, bool socket)
 		n = iov_rest(win, p->iov, p->n, done, total);
 		iov = win;
 	}
+	if (unlikely(rc == -EPIPE) && socket && done == 0) /* after a part: next time */
+		gmp_socket_sigpipe(io.ref.fd, p->flags);
 	return gmp_io_end(&io, done > 0 ? (long)done : rc);
 }
 
 long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n, size_t done, bool block)
 {
-	int flags =
-		p->flags | (block ? 0 : MSG_DONTWAIT) | (done > 0 ? MSG_NOSIGNAL : 0); /* EPIPE after a part: later */
+	int flags = p->flags | MSG_NOSIGNAL | (block ? 0 : MSG_DONTWAIT);
 	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)n};
 	const struct msghdr *mp = done == 0 && p->msg != NULL ? p->msg : &msg;
 	int fd = io->ref.fd;
@@ -305,19 +324,28 @@ static long put_nowait(struct io *io, struct put *p, const struct iovec *iov, in
 {
 	struct poll_desc *pd = io->ref.pd;
 	long rc = -EOPNOTSUPP;
+	bool took = false;
 
 	(void)p;
 	(void)done;
 	if (likely(!block)) {
-		if (likely(pd == NULL || !(atomic_load_explicit(&pd->kind, memory_order_relaxed) & KIND_NO_WRITE)))
+		if (likely(pd == NULL || !(atomic_load_explicit(&pd->kind, memory_order_relaxed) & KIND_NO_WRITE))) {
+			gmp_enter(); /* stay on this M */
 			rc = sys6(__NR_pwritev2, io->ref.fd, iov, n, -1, -1, RWF_NOWAIT);
+			if (unlikely(rc == -EPIPE || (rc > 0 && (getg()->sigmask & SIG_BIT(SIGPIPE)) &&
+						      (size_t)rc < iov_total(iov, n))))
+				took = gmp_io_took_sigpipe();
+			gmp_leave();
+			if (unlikely(took))
+				gmp_io_sigpipe();
+		}
 		if (likely(!no_nowait(rc)))
 			return rc;
 		gmp_fd_learn(pd, KIND_NO_WRITE);
 		if (!may_call(io, POLLOUT))
 			return -EAGAIN;
 	}
-	HANDOFF_RAW(rc, real.writev(io->ref.fd, iov, n));
+	HANDOFF_WRITE(rc, real.writev(io->ref.fd, iov, n));
 	return rc;
 }
 

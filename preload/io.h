@@ -17,8 +17,9 @@
 
 /*
  * poll_desc.kind: an enum pd_kind in the low bits, and what the kernel has said about this file. PDK_PIPE: pipe or
- * FIFO; PDK_OTHER: an anonymous inode such as an eventfd; PDK_FILE: all that the kernel alone knows how to wait for,
- * character devices included (a tty with VMIN 0 returns without input, a background one stops the process).
+ * FIFO; PDK_OTHER: an anonymous inode such as an eventfd, or the master of a pty; PDK_FILE: all that the kernel alone
+ * knows how to wait for, character devices included (a tty with VMIN 0 returns without input, a background one stops
+ * the process).
  */
 enum {
 	KIND_MASK = 0x0f,
@@ -96,6 +97,41 @@ static inline void gmp_io_interrupted(void)
 		(rc) = raw_ == -1 ? -(long)errno : raw_;   \
 	} while (0)
 
+/*
+ * SIGPIPE is for the thread that writes, also if that blocks it: then it must not stay pending for the M, whose next G
+ * may admit it. So the kernel sends none where a flag keeps it from that (sockets), and gmp_io_sigpipe does; elsewhere
+ * it is taken back from the M at once.
+ */
+void gmp_io_sigpipe(void);
+
+/* On the M that made the call, before it may run another G. True: gmp_io_sigpipe is due. */
+static inline bool gmp_io_took_sigpipe(void)
+{
+	static const struct __kernel_timespec zero;
+	gmp_sigset set = SIG_BIT(SIGPIPE);
+
+	return (getg()->sigmask & set) && sys4(__NR_rt_sigtimedwait, &set, NULL, &zero, sizeof(set)) == SIGPIPE;
+}
+
+/* HANDOFF_RAW for calls that may end, wholly or after a part, with SIGPIPE. */
+#define HANDOFF_WRITE(rc, call)                                               \
+	do {                                                                  \
+		struct intr_mark intr_ = intr_begin();                        \
+		bool took_;                                                   \
+		long raw_;                                                    \
+		do {                                                          \
+			gmp_entersyscall();                                   \
+			raw_ = (long)(call);                                  \
+			if (raw_ == -1)                                       \
+				raw_ = -(long)errno;                          \
+			took_ = (raw_ > 0 || raw_ == -EPIPE) && gmp_io_took_sigpipe(); \
+			gmp_exitsyscall();                                    \
+			if (unlikely(took_))                                  \
+				gmp_io_sigpipe();                             \
+		} while (raw_ == -EINTR && !intr_fails(intr_, false));        \
+		(rc) = raw_;                                                  \
+	} while (0)
+
 /* poll of one descriptor, now: > 0 when any event is there. */
 static inline long gmp_io_look(int fd, short events)
 {
@@ -109,7 +145,18 @@ static inline long gmp_io_look(int fd, short events)
 #endif
 }
 
+/* --- net.c --- */
+void gmp_socket_lowat_used(void); /* some socket has SO_RCVLOWAT above 1 */
+bool gmp_socket_lowat(int fd);	  /* this one: only the kernel waits for that much */
+extern _Atomic(bool) gmp_socket_lingers;  /* SO_LINGER was set in this process; for good */
+extern _Atomic(bool) gmp_socket_timeouts; /* SO_RCVTIMEO or SO_SNDTIMEO was set in this process; for good */
+
+bool gmp_socket_stream(int fd);
+void gmp_socket_sigpipe(int fd, int flags); /* a send with MSG_NOSIGNAL gave EPIPE; flags: the program's */
+
 /* --- io.c --- */
+int64_t gmp_socket_deadline(const struct io *io); /* of SO_RCVTIMEO or SO_SNDTIMEO, from now on */
+
 /* Write all of iov to a descriptor of this kind. put.fn transfers what it can; see io.c. */
 struct put {
 	/* A try with iovec[n], or, if done == 0, with the original call. block: let the kernel wait. -errno. */
@@ -129,6 +176,7 @@ long gmp_put_socket(struct io *io, struct put *p, const struct iovec *iov, int n
 extern _Atomic(uint32_t) gmp_fl_gen; /* file status flags have changed; see gmp_fd_nonblock */
 uint16_t gmp_fd_kind(int fd, struct poll_desc *pd); /* PDK_UNKNOWN: no such descriptor */
 bool gmp_fd_nonblock(int fd, struct poll_desc *pd);
+bool gmp_fd_closes_at_once(int fd);
 void gmp_fd_forget(int fd);		     /* about to be closed or replaced */
 int gmp_fd_made(int fd);		     /* new, nothing known; returns fd */
 int gmp_fd_made_as(int fd, uint16_t kind, bool nonblock);

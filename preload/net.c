@@ -8,17 +8,18 @@
  * connection although more are queued. Two threads may see one connection: the loser blocks an M, not a P, until
  * the next one comes, as it would natively.
  *
- * connect: the kernel does it, an M waits. O_NONBLOCK would show to others who share the file.
+ * connect: O_NONBLOCK would show to others who share the file. But a call that is interrupted leaves TCP at work, so
+ * the kernel begins, and is interrupted if it takes long; the rest is a wait like any other. A connection to a Unix
+ * socket waits for room in the backlog, of which no event tells, and begins anew after an interruption: an M waits.
  */
+#include <netinet/tcp.h>
+
 #include "preload/io.h"
 
-/* Set for good by the first non-zero SO_RCVTIMEO or SO_SNDTIMEO, or SO_RCVLOWAT above 1, in this process. */
-extern _Atomic(bool) gmp_socket_timeouts;
+_Atomic(bool) gmp_socket_lingers;
 _Atomic(bool) gmp_socket_timeouts;
 _Atomic(bool) gmp_short_unsure;
 static _Atomic(bool) lowat_used;
-
-bool gmp_socket_lowat(int fd);
 
 bool gmp_socket_lowat(int fd)
 {
@@ -31,6 +32,12 @@ bool gmp_socket_lowat(int fd)
 	return sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &v, &len) == 0 && v > 1;
 }
 
+void gmp_socket_lowat_used(void)
+{
+	atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
+	atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
+}
+
 int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 {
 	int ret = PASS(setsockopt)(fd, level, opt, val, len);
@@ -41,9 +48,10 @@ int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 		if (opt == SO_RCVTIMEO || opt == SO_SNDTIMEO) {
 			if (tv->tv_sec != 0 || tv->tv_usec != 0)
 				atomic_store_explicit(&gmp_socket_timeouts, true, memory_order_relaxed);
+		} else if (opt == SO_LINGER) {
+			atomic_store_explicit(&gmp_socket_lingers, true, memory_order_relaxed);
 		} else if (opt == SO_RCVLOWAT && *(const int *)val != 1) {
-			atomic_store_explicit(&lowat_used, true, memory_order_relaxed);
-			atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
+			gmp_socket_lowat_used();
 		} else if (opt == SO_OOBINLINE) {
 			atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 		}
@@ -51,12 +59,25 @@ int hook_setsockopt(int fd, int level, int opt, const void *val, socklen_t len)
 	return ret;
 }
 
-static bool is_stream(int fd)
+bool gmp_socket_stream(int fd)
 {
 	socklen_t len = sizeof(int);
 	int type = 0;
 
 	return sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
+/* Datagrams fail with EPIPE alone, all others with SIGPIPE as well. */
+void gmp_socket_sigpipe(int fd, int flags)
+{
+	socklen_t len = sizeof(int);
+	int protocol = 0;
+
+	if (flags & MSG_NOSIGNAL)
+		return;
+	if (gmp_socket_stream(fd) ||
+	    (sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_SCTP))
+		gmp_io_sigpipe();
 }
 
 /* --- receiving --- */
@@ -132,7 +153,7 @@ static long recv_rest(struct io *io, char *buf, size_t n, int flags, size_t done
 static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG addr, socklen_t *len)
 {
 	struct io io;
-	uint16_t kind = 0;
+	uint16_t kind;
 	bool empty;
 	long rc;
 	int next;
@@ -143,11 +164,12 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 		atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
 	if (flags & RECV_NOW)
 		return gmp_io_ret(sys6(__NR_recvfrom, fd, buf, n, flags, addr.__sockaddr__, len));
+	kind = gmp_fd_kind(fd, gmp_pd(fd, true)); /* a socket, or the call fails */
 	if (unlikely((flags & (MSG_PEEK | MSG_WAITALL)) == (MSG_PEEK | MSG_WAITALL) || gmp_socket_lowat(fd)))
 		return recv_kernel(fd, buf, n, flags, addr, len);
 	gmp_io_begin(&io, fd, PD_READ, true);
-	if (likely(!(flags & (MSG_PEEK | MSG_WAITALL)) && io.ref.pd != NULL))
-		kind = atomic_load_explicit(&io.ref.pd->kind, memory_order_relaxed); /* a socket, or the call fails */
+	if (unlikely(flags & (MSG_PEEK | MSG_WAITALL)))
+		kind = 0; /* a short one proves nothing */
 	empty = gmp_io_known_empty(&io.ref, kind);
 	while (empty || (rc = sys6(__NR_recvfrom, io.ref.fd, buf, n, flags | MSG_DONTWAIT, addr.__sockaddr__, len)) ==
 				-EAGAIN) {
@@ -162,7 +184,7 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 		break;
 	}
 	gmp_io_short(&io, kind, rc, n);
-	if ((flags & MSG_WAITALL) && rc > 0 && (size_t)rc < n && is_stream(io.ref.fd))
+	if ((flags & MSG_WAITALL) && rc > 0 && (size_t)rc < n && gmp_socket_stream(io.ref.fd))
 		rc = recv_rest(&io, buf, n < IO_MAX ? n : IO_MAX, flags, (size_t)rc);
 	return gmp_io_end(&io, rc);
 }
@@ -304,22 +326,31 @@ int hook_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags, struct ti
 /* One call is one notification, one SYN with data: not to be cut in pieces. */
 #define SEND_WHOLE (MSG_ZEROCOPY | MSG_FASTOPEN)
 
+/* The result of a send with MSG_NOSIGNAL. */
+static long send_ret(int fd, long rc, int flags)
+{
+	if (unlikely(rc == -EPIPE))
+		gmp_socket_sigpipe(fd, flags);
+	return rc;
+}
+
 /* On a G. */
 static ssize_t do_send(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
 	struct iovec iov = {(void *)(uintptr_t)buf, n};
 	struct put p = {
 		.fn = gmp_put_socket, .iov = &iov, .n = 1, .flags = flags, .addr = addr.__sockaddr__, .addrlen = len};
-	ssize_t ret;
+	long rc;
 
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return gmp_io_ret(sys6(__NR_sendto, fd, buf, n, flags, addr.__sockaddr__, len));
+		return gmp_io_ret(send_ret(
+			fd, sys6(__NR_sendto, fd, buf, n, flags | MSG_NOSIGNAL, addr.__sockaddr__, len), flags));
 	if (likely(!(flags & SEND_WHOLE)))
 		return gmp_io_put(fd, &p, true);
-	HANDOFF_CALL(ret, real.sendto(fd, buf, n, flags, addr, len));
-	return ret;
+	HANDOFF_RAW(rc, real.sendto(fd, buf, n, flags | MSG_NOSIGNAL, addr, len));
+	return gmp_io_ret(send_ret(fd, rc, flags));
 }
 
 ssize_t hook_send(int fd, const void *buf, size_t n, int flags)
@@ -339,18 +370,18 @@ ssize_t hook_sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKAD
 ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct put p = {.fn = gmp_put_socket, .msg = msg, .flags = flags};
-	ssize_t ret;
+	long rc;
 
 	if (!on_g())
 		return PASS(sendmsg)(fd, msg, flags);
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return gmp_io_ret(sys3(__NR_sendmsg, fd, msg, flags));
+		return gmp_io_ret(send_ret(fd, sys3(__NR_sendmsg, fd, msg, flags | MSG_NOSIGNAL), flags));
 	if (likely(!(flags & SEND_WHOLE)))
 		return gmp_io_put(fd, &p, true);
-	HANDOFF_CALL(ret, real.sendmsg(fd, msg, flags));
-	return ret;
+	HANDOFF_RAW(rc, real.sendmsg(fd, msg, flags | MSG_NOSIGNAL));
+	return gmp_io_ret(send_ret(fd, rc, flags));
 }
 
 /* A stream may take a part of a message, which only the sender of single ones finishes. */
@@ -381,14 +412,12 @@ int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags)
 	stress_point();
 	gmp_testcancel();
 	if (flags & MSG_DONTWAIT)
-		return (int)gmp_io_ret(sys4(__NR_sendmmsg, fd, msgs, n, flags));
+		return (int)gmp_io_ret(send_ret(fd, sys4(__NR_sendmmsg, fd, msgs, n, flags | MSG_NOSIGNAL), flags));
 	if (unlikely(flags & SEND_WHOLE)) {
-		int ret;
-
-		HANDOFF_CALL(ret, real.sendmmsg(fd, msgs, n, flags));
-		return ret;
+		HANDOFF_RAW(rc, real.sendmmsg(fd, msgs, n, flags | MSG_NOSIGNAL));
+		return (int)gmp_io_ret(send_ret(fd, rc, flags));
 	}
-	if (is_stream(fd))
+	if (gmp_socket_stream(fd))
 		return sendmmsg_stream(fd, msgs, n, flags);
 	if (n > IOV_MAX)
 		n = IOV_MAX; /* UIO_MAXIOV: the kernel sends no more in one call */
@@ -474,4 +503,82 @@ int hook_accept4(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
 	return do_accept(fd, addr, len, flags);
 }
 
-HANDOFF(int, connect, (int fd, __CONST_SOCKADDR_ARG addr, socklen_t len), (fd, addr, len))
+/* A connection is being made. */
+static bool tcp_connecting(int fd)
+{
+	unsigned char state = 0; /* the first byte of struct tcp_info */
+	socklen_t len = sizeof(state);
+
+	return sys5(__NR_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 &&
+	       (state == TCP_SYN_SENT || state == TCP_SYN_RECV);
+}
+
+/*
+ * The connection has failed, or was never begun. True: *rc is the error, and the socket is as connect leaves it then,
+ * ready for another try. Connecting to nowhere is the one way to tell it so that begins nothing.
+ */
+static bool tcp_failed(int fd, long *rc)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (sys5(__NR_getsockopt, fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 || err == 0)
+		return false;
+	sys3(__NR_connect, fd, &none, sizeof(none));
+	*rc = -err;
+	return true;
+}
+
+/*
+ * On a G. The kernel begins, and on loopback ends it at once. If it lasts the call is cut (gmp_syscall_cut); TCP goes
+ * on with it, and the socket is writable when that has come to an end, of which a second call tells.
+ */
+static int connect_tcp(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	bool already = false, cut = false;
+	struct io io;
+	long rc;
+	int next;
+
+	gmp_io_begin(&io, fd, PD_WRITE, true);
+	io.waited = true;
+	io.mark = intr_begin();
+	io.deadline = gmp_socket_deadline(&io);
+	if (unlikely(io.deadline != GMP_NO_DEADLINE))
+		already = tcp_connecting(fd);
+	while ((rc = gmp_syscall_cut(__NR_connect, io.ref.fd, (long)addr, len)) == -EINTR) {
+		cut = true;
+		/* It may not even have been begun: then the socket is as good as writable. */
+		next = intr_fails(io.mark, io.deadline == GMP_NO_DEADLINE) ? EINTR : IO_RETRY;
+		while (next == IO_RETRY && gmp_io_look(io.ref.fd, POLLOUT) == 0)
+			next = gmp_io_wait(&io);
+		if (next == IO_RETRY) {
+			if (tcp_failed(io.ref.fd, &rc))
+				break;
+			continue;
+		}
+		if (next == IO_BLOCK)
+			HANDOFF_RAW(rc, real.connect(io.ref.fd, (__CONST_SOCKADDR_ARG){.__sockaddr__ = addr}, len));
+		else
+			rc = next != EAGAIN ? -next : already ? -EALREADY : -EINPROGRESS;
+		break;
+	}
+	if (rc == -EISCONN && cut) /* another thread has heard of it first */
+		rc = 0;
+	return (int)gmp_io_end(&io, rc);
+}
+
+int hook_connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	int ret;
+
+	if (!on_g())
+		return PASS(connect)(fd, addr, len);
+	stress_point();
+	gmp_testcancel();
+	if ((gmp_fd_kind(fd, gmp_pd(fd, true)) & (KIND_MASK | KIND_STREAM)) == (PDK_SOCKET | KIND_STREAM))
+		return connect_tcp(fd, addr.__sockaddr__, len);
+	HANDOFF_CALL(ret, real.connect(fd, addr, len));
+	return ret;
+}

@@ -359,9 +359,11 @@ static struct g *choose(int sig, struct g *here)
 	return NULL;
 }
 
+/* SIGPIPE comes from a write of this thread's, though the kernel makes it look as if the process had sent it. */
 static bool for_thread(const siginfo_t *info)
 {
-	return info->si_code == SI_TKILL;
+	return info->si_code == SI_TKILL ||
+	       (info->si_signo == SIGPIPE && info->si_code == SI_USER && info->si_pid == sys_getpid());
 }
 
 static bool synchronous(int sig, const siginfo_t *info)

@@ -77,11 +77,19 @@ int gmp_sleep_intr(int64_t deadline)
 	return 0;
 }
 
+/*
+ * With no other G to run, the CPU itself is given away, as NPTL's sched_yield does: what the caller waits for may be
+ * on an M that the kernel keeps off it (more Ps than CPUs, a busy machine, an M in a system call).
+ */
 static void yield(void)
 {
+	bool others;
+
 	gmp_enter();
-	gmp_gosched();
+	others = gmp_gosched();
 	gmp_leave();
+	if (!others)
+		sys_yield();
 }
 
 void gmp_stress_yield(void)

@@ -200,8 +200,10 @@ static int file_close(FILE *fp)
 {
 	int ret;
 
+	bool at_once = gmp_fd_closes_at_once(fp->_fileno);
+
 	gmp_fd_forget(fp->_fileno);
-	if (!on_g())
+	if (at_once || !on_g())
 		return real._IO_file_close(fp);
 	HANDOFF_ONCE(ret, real._IO_file_close(fp));
 	return ret;

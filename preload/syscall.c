@@ -66,6 +66,10 @@ SAME(sendmmsg, hook_sendmmsg(INT(0), PTR(1), UINT(2), INT(3)))
 SAME(accept, hook_accept(INT(0), ADDR(1), PTR(2)))
 SAME(accept4, hook_accept4(INT(0), ADDR(1), PTR(2), INT(3)))
 SAME(connect, hook_connect(INT(0), CONST_ADDR(1), (socklen_t)a[2]))
+SAME(sendfile, hook_sendfile64(INT(0), INT(1), PTR(2), SIZE(3)))
+SAME(splice, hook_splice(INT(0), PTR(1), INT(2), PTR(3), SIZE(4), UINT(5)))
+SAME(tee, hook_tee(INT(0), INT(1), SIZE(2), UINT(3)))
+SAME(vmsplice, hook_vmsplice(INT(0), PTR(1), SIZE(2), UINT(3)))
 SAME(setsockopt, hook_setsockopt(INT(0), INT(1), INT(2), PTR(3), (socklen_t)a[4]))
 
 /* --- waiting on many descriptors; the kernel writes back what is left of a time --- */

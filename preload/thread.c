@@ -562,11 +562,14 @@ int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
 	if (rc != 0)
 		return rc;
 	gmp_props_attr(gp, &h->policy, &h->param, cpus);
-	/* As NPTL counts: TLS block and TCB are part of the stack. */
+	/*
+	 * As NPTL counts: TLS block and TCB are part of the stack. It begins where the guard ends, which is a little
+	 * more than was asked for: whoever tells a stack overflow by the address of the fault looks right below.
+	 */
 	if (gp->kind != GK_MAIN) {
 		top = gp->user_stack ? gp->stack_hi
 				     : (char *)(((uintptr_t)(gp + 1) + sched.page_size - 1) & -sched.page_size);
-		real.pthread_attr_setstack(attr, top - gmp_stacksize(gp), gmp_stacksize(gp));
+		real.pthread_attr_setstack(attr, gp->stack_lo, top - gp->stack_lo);
 		/* as libc: what it is in pages */
 		real.pthread_attr_setguardsize(attr, (gp->guardsize + sched.page_size - 1) & -sched.page_size);
 		real.pthread_attr_setdetachstate(attr, gp->joinstate == J_DETACHED ? PTHREAD_CREATE_DETACHED

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* x86-64: first contexts and CPU facts. */
+#include <errno.h>
+
 #include "arch/arch.h"
 
 #define HWCAP2_FSGSBASE 2u /* the kernel lets user space run wrfsbase (AT_HWCAP2 bit 1) */
@@ -59,4 +61,19 @@ void arch_tcb_init(void *tcb, const void *from)
 void **arch_tcb_dtv(void *tcb)
 {
 	return (void **)((char *)tcb + TCB_DTV);
+}
+
+/* ctx.S: behind the system call instruction. */
+extern const char arch_syscall_cut_made[] __attribute__((visibility("hidden")));
+
+bool arch_uc_cut(void *uc)
+{
+	greg_t *r = ((ucontext_t *)uc)->uc_mcontext.gregs;
+	uintptr_t pc = (uintptr_t)r[16]; /* REG_RIP */
+
+	if (pc < (uintptr_t)arch_syscall_cut || pc >= (uintptr_t)arch_syscall_cut_made)
+		return false;
+	r[16] = (greg_t)(uintptr_t)arch_syscall_cut_made;
+	r[13] = -EINTR; /* REG_RAX */
+	return true;
 }

@@ -4,6 +4,7 @@
  * Saved at sp, upwards: x87 control word and mxcsr (8 bytes), r15 r14 r13 r12 rbx rbp, return address.
  */
 #include "arch/asm.h"
+#include <asm/errno.h>
 #include <asm/prctl.h>
 #include <asm/unistd.h>
 
@@ -122,6 +123,29 @@ FUNC(arch_clone)
 	call *%rax
 	ud2
 END(arch_clone)
+
+/*
+ * long arch_syscall_cut(long nr, long a, long b, long c, const _Atomic(bool) *go): see arch.h. A restarted call begins
+ * anew at its instruction, so a handler finds it there.
+ */
+FUNC(arch_syscall_cut)
+	endbr64
+	mov %rdi, %rax
+	mov %rsi, %rdi
+	mov %rdx, %rsi
+	mov %rcx, %rdx
+	cmpb $0, (%r8)
+	je 1f
+	syscall
+	.globl arch_syscall_cut_made
+	.hidden arch_syscall_cut_made
+arch_syscall_cut_made:
+	ret
+1:
+	mov $-EINTR, %eax
+	cltq
+	ret
+END(arch_syscall_cut)
 
 /*
  * Returns from a signal handler. Unwinders find the interrupted registers by the rules below: a signal frame whose CFA

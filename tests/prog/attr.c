@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Thread attributes: the stack size asked for can be used, pthread_getattr_np tells the truth
- * about a running thread and main, a caller's stack is the one used, EINVAL where glibc says so.
+ * about a running thread and main, and where a stack overflow will fault, a caller's stack is the
+ * one used, EINVAL where glibc says so.
  */
 #include "prog.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #define MIB	((size_t)1 << 20)
 
@@ -44,6 +47,70 @@ static void run_with_stack(size_t size, size_t use)
 		CHECK_EQ(prog_join(t), use);
 	}
 	CHECK_EQ(pthread_attr_destroy(&attr), 0);
+}
+
+/* --- an overflow faults in the guard, which lies right below the stack that pthread_getattr_np reports --- */
+
+static char *reported, *guard_low;
+
+static void overflown(int sig, siginfo_t *info, void *uc)
+{
+	char *at = info->si_addr;
+
+	(void)sig, (void)uc;
+	if (at >= guard_low && at < reported)
+		_exit(7);
+	dprintf(2, "fault at %p, stack from %p, guard from %p\n", at, reported, guard_low);
+	_exit(8);
+}
+
+static __attribute__((noinline)) int recurses(int n)
+{
+	volatile char frame[256];
+
+	frame[0] = (char)n;
+	return n == -1 ? 0 : recurses(n + 1) + frame[0];
+}
+
+static void *overflows(void *arg)
+{
+	static char altstack[64 * 1024];
+	stack_t ss = { .ss_sp = altstack, .ss_size = sizeof(altstack) };
+	pthread_attr_t attr;
+	size_t size, guard;
+	void *addr;
+
+	CHECK_EQ(pthread_getattr_np(pthread_self(), &attr), 0);
+	CHECK_EQ(pthread_attr_getstack(&attr, &addr, &size), 0);
+	CHECK_EQ(pthread_attr_getguardsize(&attr, &guard), 0);
+	reported = addr;
+	guard_low = reported - guard;
+	CHECK_EQ(sigaltstack(&ss, NULL), 0);
+	return (void *)(long)recurses((int)(long)arg);
+}
+
+static void run_overflow(size_t size)
+{
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		struct sigaction sa = { .sa_sigaction = overflown, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+		pthread_attr_t attr;
+		pthread_t t;
+
+		CHECK_EQ(sigaction(SIGSEGV, &sa, NULL), 0);
+		CHECK_EQ(pthread_attr_init(&attr), 0);
+		if (size)
+			CHECK_EQ(pthread_attr_setstacksize(&attr, size), 0);
+		CHECK_EQ(pthread_create(&t, &attr, overflows, NULL), 0);
+		pthread_join(t, NULL);
+		_exit(9);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status));
+	CHECK_EQ(WEXITSTATUS(status), 7);
 }
 
 struct want {
@@ -190,6 +257,11 @@ int main(void)
 	run_with_stack((size_t)PTHREAD_STACK_MIN + 64 * 1024, 56 * 1024);
 	run_with_stack(64 * MIB, 1 * MIB);
 	puts("stack size ok");
+
+	run_overflow(0);
+	run_overflow(64 * 1024);
+	run_overflow(2 * MIB);
+	puts("overflow ok");
 	check_getattr();
 	puts("getattr ok");
 	check_errors();

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 10,000 threads wait, each in one way: a sleep, a futex, a read, an accept, a poll, a select, an epoll_wait. When the
- * shim is live that takes fewer than 8 kernel threads beside those of further processors, and a thread that computes
- * goes on.
+ * 10,000 threads wait, each in one way: a sleep, a futex, a read, an accept, a poll, a select, an epoll_wait, a splice,
+ * a read from the master of a pty. When the shim is live that takes fewer than 8 kernel threads beside those of further
+ * processors, and a thread that computes goes on.
  */
 #include "prog.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -17,11 +18,12 @@
 #define THREADS 10000
 #define SHARED	8 /* files, futexes ... of a kind: the descriptors do not suffice for one each */
 
-enum kind { SLEEP, FUTEX, READ, ACCEPT, POLL, SELECT, EPOLL, KINDS };
+enum kind { SLEEP, FUTEX, READ, ACCEPT, POLL, SELECT, EPOLL, SPLICE, PTY, KINDS };
 
 static int entered, woken;
 static uint32_t word[SHARED];
 static int files[KINDS][SHARED];
+static int null_fd;
 static volatile int stop;
 static volatile unsigned long counter;
 
@@ -63,6 +65,12 @@ static void *waits(void *arg)
 	case EPOLL:
 		CHECK_EQ(epoll_wait(fd, &ev, 1, -1), 1);
 		break;
+	case SPLICE:
+		CHECK_EQ(splice(fd, NULL, null_fd, NULL, 1, 0), 0);
+		break;
+	case PTY:
+		CHECK_FAILS(read(fd, &c, 1), EIO);
+		break;
 	case KINDS:
 		break;
 	}
@@ -77,12 +85,20 @@ static void *computes(void *arg)
 	return arg;
 }
 
-static void make(int i, int ends[2])
+static void make(int i, int ends[4])
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	struct epoll_event ev = {.events = EPOLLIN};
 
+	int p[2];
+
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	CHECK_EQ(pipe(p), 0);
+	files[SPLICE][i] = p[0];
+	ends[2] = p[1];
+	CHECK((files[PTY][i] = posix_openpt(O_RDWR | O_NOCTTY)) >= 0);
+	CHECK_EQ(unlockpt(files[PTY][i]), 0);
+	CHECK((ends[3] = open(ptsname(files[PTY][i]), O_RDWR | O_NOCTTY)) >= 0);
 	files[READ][i] = files[POLL][i] = files[SELECT][i] = ends[0];
 	CHECK((files[EPOLL][i] = epoll_create1(0)) >= 0);
 	CHECK_EQ(epoll_ctl(files[EPOLL][i], EPOLL_CTL_ADD, ends[0], &ev), 0);
@@ -98,12 +114,13 @@ int main(void)
 	int procs = getenv("GOMAXPROCS") != NULL ? atoi(getenv("GOMAXPROCS")) : 0;
 	/* each processor may have a kernel thread that looks for work, and some that stood in for it in a call */
 	int limit = procs <= 2 ? 8 : 8 + 4 * procs;
-	int ends[SHARED][2], seen = 1 << 20;
+	int ends[SHARED][4], seen = 1 << 20;
 	unsigned long before;
 	pthread_attr_t attr;
 	pthread_t t;
 
 	prog_init();
+	CHECK((null_fd = open("/dev/null", O_WRONLY)) >= 0);
 	for (int i = 0; i < SHARED; i++)
 		make(i, ends[i]);
 	pthread_attr_init(&attr);
@@ -129,6 +146,8 @@ int main(void)
 		word[i] = 1;
 		syscall(SYS_futex, &word[i], FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX);
 		close(ends[i][1]);
+		close(ends[i][2]);
+		close(ends[i][3]);
 		shutdown(files[ACCEPT][i], SHUT_RDWR);
 	}
 	for (int i = 0; i < THREADS; i++)

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sched_yield lets others progress: flags set by other threads are seen by loops that only yield,
- * in both directions and along a chain, with more threads than processors.
+ * in both directions and along a chain, with more threads than processors. Where each thread has
+ * a processor of its own, but not a CPU, the kernel must be told to run another: a ring of them
+ * would take minutes otherwise.
  */
 #include "prog.h"
 
 #define CHAIN	20
+#define RING	8
 
 static int flag, turn, laps;
+static pthread_barrier_t all_here;
 static int chain[CHAIN + 1];
 
 static void *sets_flag(void *arg)
@@ -39,6 +43,19 @@ static void *links(void *arg)
 	return NULL;
 }
 
+static void *passes_on(void *arg)
+{
+	int mine = (int)(long)arg;
+
+	pthread_barrier_wait(&all_here);
+	for (int i = 0; i < laps; i++) {
+		while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) % RING != mine)
+			sched_yield();
+		__atomic_add_fetch(&turn, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t ts[CHAIN], t;
@@ -66,5 +83,15 @@ int main(int argc, char **argv)
 	for (int i = 0; i < CHAIN; i++)
 		prog_join(ts[i]);
 	puts("chain ok");
+
+	turn = 0;
+	laps /= 2;
+	CHECK_EQ(pthread_barrier_init(&all_here, NULL, RING), 0);
+	for (long i = 0; i < RING; i++)
+		ts[i] = prog_start(passes_on, (void *)i);
+	for (int i = 0; i < RING; i++)
+		prog_join(ts[i]);
+	CHECK_EQ(turn, RING * laps);
+	puts("ring ok");
 	return 0;
 }
