@@ -301,7 +301,6 @@ struct sched {
 	_Atomic(bool) quick; /* started, and not in stress mode: one test for the hottest hooks */
 	_Atomic(int32_t) npidle;
 	_Atomic(int32_t) nmspinning;
-	_Atomic(uint32_t) needspinning;
 	_Atomic(int32_t) runqsize;   /* changed under lock, read without */
 	_Atomic(int64_t) lastpoll;   /* 0 while an M blocks in netpoll */
 	_Atomic(int64_t) poll_until; /* when that M will wake by itself; 0 = never */
@@ -445,6 +444,7 @@ void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run somethin
 void gmp_entersyscall(void);
 void gmp_exitsyscall(void);
 void gmp_wakep(void);
+bool gmp_work_waits(void);
 void gmp_handoffp(struct p *pp);
 void gmp_startm(struct p *pp, bool spinning);
 void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes no P */

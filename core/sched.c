@@ -5,11 +5,13 @@
  * Worker parking. Ready work must find an M, and idle Ms must not spin for ever. An M out of work spins (looks for
  * work to steal) before it sleeps; at most half of the busy Ps' number spin at once. Two orderings pair up:
  *
- *   submit work (run queue, timer, netpoll)  StoreLoad  look whether somebody spins; if not, wake one (wakep)
- *   stop spinning (nmspinning--)             StoreLoad  look at every source of work once more
+ *   submit work (run queue, timer, netpoll)  StoreLoad  look for an idle P and no spinner; if so, wake an M (wakep)
+ *   give a P back (npidle++), nmspinning--   StoreLoad  look at every source of work once more
  *
- * so either the submitter sees no spinner and wakes one, or the spinner sees the work. The last spinner that
- * finds work wakes the next (resetspinning). needspinning covers work found when there is no idle P.
+ * so either the submitter wakes an M, or a spinner or whoever idles a P after it sees the work. The last spinner that
+ * finds work wakes the next (resetspinning). Every M that gives its P back looks again, not only one that was spinning,
+ * so no flag is needed for work that was found or submitted while there was no idle P (Go: needspinning). Checked by
+ * tests/models/spinning.pml.
  *
  * Switching. A G that stops running does all its state changes on its own stack, then calls gmp_block_switch,
  * which goes straight to the next G of the local queue, or to g0, whose loop is schedule(). ctx.running of the
@@ -350,9 +352,10 @@ void gmp_startm(struct p *pp, bool spinning)
 	if (pp == NULL)
 		pp = pidleget();
 	if (pp == NULL) {
-		gmp_unlock(&sched.lock);
+		/* Under the lock: nobody may rely on this spinner who saw it after somebody has idled a P again. */
 		if (spinning)
 			atomic_fetch_sub(&sched.nmspinning, 1);
+		gmp_unlock(&sched.lock);
 		return;
 	}
 	mp = sched.midle;
@@ -369,7 +372,7 @@ void gmp_startm(struct p *pp, bool spinning)
 	}
 	if (newm(pp, spinning))
 		return;
-	/* No kernel thread to be had: the P waits; sysmon tries again while there is work in the global queue. */
+	/* No kernel thread to be had: the P waits; sysmon tries again while there is work. */
 	if (spinning)
 		atomic_fetch_sub(&sched.nmspinning, 1);
 	gmp_lock(&sched.lock);
@@ -377,6 +380,17 @@ void gmp_startm(struct p *pp, bool spinning)
 		gmp_globrunqput_locked(gp);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
+}
+
+/* Some queue is not empty. To be asked after npidle or nmspinning has been changed (seq_cst). */
+bool gmp_work_waits(void)
+{
+	if (atomic_load(&sched.runqsize) != 0)
+		return true;
+	for (int i = 0; i < sched.gomaxprocs; i++)
+		if (!gmp_runqempty(sched.allp[i]))
+			return true;
+	return false;
 }
 
 /* Hand a P that its M leaves behind to another M, or idle it. The caller holds it by nothing but pp. */
@@ -396,7 +410,6 @@ void gmp_handoffp(struct p *pp)
 		int32_t zero = 0;
 
 		if (atomic_compare_exchange_strong(&sched.nmspinning, &zero, 1)) {
-			atomic_store(&sched.needspinning, 0);
 			gmp_startm(pp, true);
 			return;
 		}
@@ -416,6 +429,8 @@ void gmp_handoffp(struct p *pp)
 	when = atomic_load(&pp->timer0_when);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
+	if (gmp_work_waits())
+		gmp_wakep();
 	if (when != 0 && atomic_load(&sched.lastpoll) == 0) {
 		int64_t until = atomic_load(&sched.poll_until);
 
@@ -792,7 +807,6 @@ static void become_spinning(struct m *mp)
 {
 	mp->spinning = true;
 	atomic_fetch_add(&sched.nmspinning, 1);
-	atomic_store(&sched.needspinning, 0);
 }
 
 /* A rough number: read without locks. */
@@ -885,40 +899,27 @@ top:
 		gmp_unlock(&sched.lock);
 		return gp;
 	}
-	if (!mp->spinning && atomic_load(&sched.needspinning)) {
-		become_spinning(mp);
-		gmp_unlock(&sched.lock);
-		goto top;
-	}
 	releasep(mp);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
 
 	/*
-	 * Drop the spinning state first, then look at every source of work again: work submitted before nmspinning
-	 * fell relied on this M, work submitted after it calls wakep.
+	 * Drop the spinning state first, then look at every source of work again: work submitted before relied on this
+	 * M, or found no idle P; work submitted after it calls wakep.
 	 */
 	was_spinning = mp->spinning;
 	if (was_spinning) {
-		bool work = false;
-
 		mp->spinning = false;
 		atomic_fetch_sub(&sched.nmspinning, 1); /* seq_cst; pairs with gmp_wakep */
-		if (atomic_load(&sched.runqsize) != 0)
-			work = true;
-		for (int i = 0; i < sched.gomaxprocs && !work; i++)
-			work = !gmp_runqempty(sched.allp[i]);
-		if (work) {
-			gmp_lock(&sched.lock);
-			pp = pidleget();
-			if (pp == NULL)
-				atomic_store(&sched.needspinning, 1);
-			gmp_unlock(&sched.lock);
-			if (pp != NULL) {
-				acquirep(mp, pp);
-				become_spinning(mp);
-				goto top;
-			}
+	}
+	if (gmp_work_waits()) {
+		gmp_lock(&sched.lock);
+		pp = pidleget();
+		gmp_unlock(&sched.lock);
+		if (pp != NULL) { /* else those who have the Ps will look when they give them back */
+			acquirep(mp, pp);
+			become_spinning(mp);
+			goto top;
 		}
 	}
 
@@ -1334,7 +1335,6 @@ void gmp_fork_child(void)
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;
-	sched.needspinning = 0;
 	sched.runqsize = 0;
 	sched.lastpoll = gmp_nanotime();
 	sched.poll_until = 0;
@@ -1394,15 +1394,18 @@ void gmp_leave_slow(void)
 
 	if (gp != NULL && gp->kind == GK_G0)
 		return;
-	gmp_host.run_deferred(gp);
-	if (gp == NULL || gp->status != G_RUNNING)
-		return;
-	gmp_enter();
-	pp = gp->m->p;
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-		pp->stat.preempts++;
-		gmp_trace(pp, TR_PREEMPT, gp);
-		gmp_gosched();
-	}
-	gmp_leave_quiet(); /* what came meanwhile waits for the next hook or SIG_NOTIFY */
+	do {
+		gmp_host.run_deferred(gp);
+		if (gp == NULL || gp->status != G_RUNNING)
+			return;
+		gmp_enter();
+		pp = gp->m->p;
+		if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+			pp->stat.preempts++;
+			gmp_trace(pp, TR_PREEMPT, gp);
+			gmp_gosched();
+		}
+		gmp_leave_quiet();
+		/* What came while it was queued: nobody would tell it again. */
+	} while (unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)));
 }

@@ -319,7 +319,7 @@ void *gmp_sysmon(void *arg)
 		}
 		/* A timer is late, or work lies about while a P idles (an M could not be started): start an M. */
 		next = gmp_timers_next(0);
-		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
+		if (atomic_load(&sched.npidle) > 0 && ((next != 0 && next + LATE_NS < now) || gmp_work_waits()))
 			gmp_wakep();
 		caught = retake(now, &look_at) != 0;
 		if (gmp_notify_lost(now) || caught)
