@@ -67,7 +67,7 @@ struct parker {
 struct m;
 struct p;
 struct stack_class;
-struct trace_ring;
+struct trace_rec;
 struct gmp_out;
 struct gmp_sigq;
 
@@ -156,8 +156,6 @@ struct g {
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
-	uint64_t trace_since, trace_arrow, trace_goid; /* evtrace.c */
-	const char *trace_why;
 	uint64_t parent;	      /* goid of its creator, 0 = no G; set with the next, before it runs */
 	uintptr_t createpc;	      /* where it was created */
 	const void *waitobj;	      /* what a wait is for, for reports: address of the lock, or WAIT_FD + number */
@@ -213,7 +211,7 @@ struct p {
 	_Atomic(uint32_t) syscalltick;
 	_Atomic(uint32_t) preempt; /* sysmon: the current time slice is over */
 	uint32_t fasttick;	   /* direct switches since the last look at the timers */
-	struct trace_ring *trace; /* evtrace.c; NULL: nothing is recorded */
+	struct trace_rec *_Atomic trace; /* evtrace.c: the next record; NULL: nothing is recorded */
 	struct pstat stat;
 
 	/* dead Gs of the default stack class, owner M only */
@@ -550,16 +548,18 @@ void gmp_report_dead(void); /* if that still holds: a warning */
 void gmp_dump_fork_child(void);
 void gmp_wake_sysmon(void);
 
-static inline void gmp_count_park(struct p *pp, const char *why)
+/* The slot of `why` in pp's table; PARK_CAUSES: the table is full. */
+static inline uint32_t gmp_count_park(struct p *pp, const char *why)
 {
 	for (uint32_t i = (uint32_t)((uintptr_t)why >> 2), n = 0; n < PARK_CAUSES; i++, n++) {
 		if (pp->stat.parks[i % PARK_CAUSES].why == NULL)
 			pp->stat.parks[i % PARK_CAUSES].why = why;
 		if (likely(pp->stat.parks[i % PARK_CAUSES].why == why)) {
 			pp->stat.parks[i % PARK_CAUSES].n++;
-			return;
+			return i % PARK_CAUSES;
 		}
 	}
+	return PARK_CAUSES;
 }
 
 /* --- mem.c --- */

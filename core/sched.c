@@ -478,6 +478,7 @@ static void ready(struct g *gp, bool next)
 			atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
 	} else {
 		gmp_lock(&sched.lock);
+		gmp_trace_ready_locked(gp);
 		gmp_globrunqput_locked(gp);
 		gmp_unlock(&sched.lock);
 	}
@@ -513,6 +514,8 @@ void gmp_injectglist(struct g *list)
 		return;
 	for (;; tail = tail->schedlink, n++) {
 		GMP_PROBE1(ready, tail->goid);
+		if (pp != NULL)
+			gmp_trace(pp, TR_READY, tail);
 		atomic_store_explicit(&tail->status, G_RUNNABLE, memory_order_relaxed); /* queue publishes */
 		if (tail->schedlink == NULL)
 			break;
@@ -524,6 +527,9 @@ void gmp_injectglist(struct g *list)
 		return;
 	}
 	gmp_lock(&sched.lock);
+	if (pp == NULL && unlikely(gmp_tracing()))
+		for (const struct g *gp = list; gp != NULL; gp = gp->schedlink)
+			gmp_trace_ready_locked(gp);
 	gmp_globrunqput_batch_locked(list, tail, n);
 	gmp_unlock(&sched.lock);
 	for (; n > 0 && atomic_load(&sched.npidle) > 0; n--) {
@@ -1103,8 +1109,7 @@ void gmp_entersyscall(void)
 	gp->syscall_sp = arch_sp();
 	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
 	atomic_store_explicit(&gp->status, G_SYSCALL, memory_order_relaxed); /* owner M */
-	gmp_trace_wait(pp, gp, "syscall");
-	gmp_trace(pp, TR_STOP, NULL);
+	gmp_trace(pp, TR_SYSCALL, gp);
 	mp->oldp = pp;
 	mp->p = NULL;
 	/* release: all that this M did with pp; pairs with the CAS of retake and exitsyscall */

@@ -268,6 +268,7 @@ void *gmp_sysmon(void *arg)
 
 	(void)arg;
 	gmp_cred_sysmon();
+	gmp_trace_ctl.sysmon = sys_gettid();
 	sys_sigmask(SIG_SETMASK, &mask, NULL);
 	/* 20 us mean 20 us: the default slack of 50 us would more than triple it */
 	sys2(__NR_prctl, PR_SET_TIMERSLACK, 1);
@@ -291,7 +292,8 @@ void *gmp_sysmon(void *arg)
 			gmp_noteclear(&sched.sysmonnote);
 			atomic_store(&sched.sysmonwait, 1); /* StoreLoad; pairs with wake_sysmon in sched.c */
 			if (atomic_load(&sched.npidle) == sched.gomaxprocs &&
-			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 && !gmp_dump_wanted()) {
+			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 && !gmp_dump_wanted() &&
+			    !gmp_trace_asked()) {
 				int64_t rel = next == 0 ? -1 : next > now ? next - now + POLL_NS : POLL_NS;
 				bool dead = rel < 0 && gmp_checkdead();
 
@@ -306,8 +308,8 @@ void *gmp_sysmon(void *arg)
 		atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed); /* for reports */
 		if (unlikely(sched.trace_ns != 0))
 			gmp_schedtrace(now);
-		if (unlikely(gmp_tracing()))
-			gmp_trace_drain(now);
+		if (unlikely(gmp_tracing()) || gmp_trace_asked())
+			gmp_trace_sysmon(now);
 		if (unlikely(gmp_dump_wanted()))
 			gmp_dump();
 		last = atomic_load(&sched.lastpoll);
