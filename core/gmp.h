@@ -536,10 +536,10 @@ void gmp_report_pm(struct gmp_out *o); /* the lines of Ps and Ms */
 /* --- dump.c --- */
 enum { DUMP_KILL = 1, DUMP_CRASH = 2, DUMP_BRIEF = 4 };
 
-/* In any signal handler: print all Gs, soon. DUMP_KILL: then end the process by the default action of sig. */
+/* In any signal handler: print all Gs, soon. */
 void gmp_dump_request(int sig, uint32_t flags);
 /* In a handler of a deadly signal: print all Gs, and come back when that is done or does not get on. */
-void gmp_dump_crash(int sig, void *uc);
+void gmp_dump_wait(int sig, uint32_t flags, void *uc);
 bool gmp_dump_wanted(void);
 void gmp_dump(void);	    /* sysmon: what was asked for */
 void gmp_dump_answer(struct g *gp, void *uc); /* SIG_NOTIFY's handler: if a dump asks, show the registers and wait */

@@ -29,7 +29,7 @@ static struct {
 static char trace_file[PATH_MAX];
 static uint32_t trace_mb; /* 0: the default */
 static int dump_signal = SIGQUIT; /* 0: none */
-static uint32_t dump_flags = DUMP_KILL;
+static bool dump_ends = true; /* the program ends after it, as by the default action */
 static bool crash_dumps = true;
 
 /* The number behind `name=` in GODEBUG's comma-separated list; 0 when it is not there or makes no sense. */
@@ -119,7 +119,7 @@ static void dump_signal_from_env(const char *env)
 		}
 	}
 	dump_signal = sig;
-	dump_flags = 0;
+	dump_ends = false;
 }
 
 static bool is_crash(int sig)
@@ -161,12 +161,12 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 	bool again = (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL) && info->si_code > 0;
 	uint64_t dfl[4] = {0}; /* the kernel's struct sigaction: default action */
 
-	if (live() && sig == dump_signal) {
-		gmp_dump_request(sig, dump_flags);
+	if (live() && sig == dump_signal && !dump_ends) {
+		gmp_dump_request(sig, 0);
 		return;
 	}
 	if (live())
-		gmp_dump_crash(sig, uc);
+		gmp_dump_wait(sig, sig == dump_signal ? DUMP_KILL : DUMP_CRASH, uc);
 	sys4(__NR_rt_sigaction, sig, dfl, NULL, sizeof(gmp_sigset));
 	if (!again) /* else the faulting instruction runs again: a core file shows the fault itself */
 		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
@@ -175,6 +175,7 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 /* See struct gmp_host. On sysmon, of the memory of a program in any state. */
 static int lock_owner(const char *why, const void *obj, const char **ret_role)
 {
+	pthread_rwlock_t rw;
 	pthread_mutex_t m;
 	struct g g;
 
@@ -182,6 +183,8 @@ static int lock_owner(const char *why, const void *obj, const char **ret_role)
 	    gmp_peek(&m, (uintptr_t)obj - offsetof(pthread_mutex_t, __data.__lock),
 		     offsetof(pthread_mutex_t, __data.__owner) + sizeof(int)))
 		return m.__data.__owner;
+	if (strncmp(why, "rwlock", 6) == 0 && gmp_peek(&rw, (uintptr_t)obj & -(uintptr_t)4, sizeof(rw)))
+		return rw.__data.__cur_writer; /* 0: readers, who are many */
 	if (strcmp(why, "join") == 0 && gmp_peek(&g, (uintptr_t)obj - offsetof(struct g, exited), sizeof(g))) {
 		*ret_role = "the end of";
 		return g.tid;
