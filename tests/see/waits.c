@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Threads that wait in every way, to be looked at from outside: waits N [crash|abort|deadlock|rwlock]. Prints "ready" when all
- * wait, then reads a line from stdin and goes on: exits with 0, faults, aborts, or waits for what never comes.
+ * Threads that wait in every way, to be looked at from outside: waits N [crash|abort|deadlock|rwlock]. Prints "ready"
+ * when all wait, then reads a line from stdin and goes on: exits with 0, faults, aborts, or waits for what never comes.
  */
 #include <pthread.h>
 #include <semaphore.h>
