@@ -7,8 +7,9 @@
  * The world is not stopped. A parked G is read while it is parked, and what was read is dropped when it has moved; a G
  * on an M is asked by SIG_NOTIFY, whose handler shows its registers and waits until its stack is read.
  *
- * A crash: the faulting thread waits for sysmon as long as that gets on. When sysmon hangs in dlopen, it writes the
- * dump itself, without stacks; when it hangs elsewhere, none.
+ * A deadly signal: the thread that took it waits for sysmon as long as that gets on, so that nothing of the program
+ * follows the signal. When sysmon hangs in dlopen, it writes the dump itself, without stacks; when it hangs elsewhere,
+ * none.
  */
 #include <linux/in.h>
 #include <linux/in6.h>
@@ -29,6 +30,7 @@
 #define PATIENCE_NS  INT64_C(3000000000) /* a crashed thread waits this long for sysmon's next step */
 #define BRIEF_GROUPS 16
 #define BRIEF_GS     3
+#define MINUTE_NS    (60 * NSEC_PER_SEC)
 #define NONE	     UINT32_MAX
 
 enum { DUMP_QUIET, DUMP_ASK, DUMP_ANSWERED }; /* m.dump_state: ASK and QUIET are set by sysmon, ANSWERED by the M */
@@ -86,7 +88,7 @@ struct dump {
 static struct {
 	_Atomic(uint32_t) flags; /* DUMP_*, and DUMP_ASKED; 0 = no dump wanted */
 	_Atomic(uint32_t) sig;
-	_Atomic(uint32_t) crasher; /* tid of the thread that waits in gmp_dump_crash */
+	_Atomic(uint32_t) crasher; /* tid of the thread that waits in gmp_dump_wait */
 	struct g *crash_g;
 	struct arch_regs crash_regs;
 	_Atomic(uint32_t) phase, progress, abandoned;
@@ -248,7 +250,7 @@ static int trace(struct g *gp, uint32_t status, uintptr_t *pcs)
 {
 	if (!dump.frames)
 		return 0;
-	if ((dump.flags & DUMP_CRASH) && gp == req.crash_g)
+	if ((dump.flags & (DUMP_CRASH | DUMP_KILL)) && gp == req.crash_g)
 		return gmp_host.unwind(&req.crash_regs, pcs, MAX_FRAMES);
 	switch (status) {
 	case G_RUNNING:
@@ -470,15 +472,16 @@ static void print_lock(const char *why, const void *obj)
 		if (gmp_host.lock_owner != NULL)
 			o->goid = goid_of_tid(gmp_host.lock_owner(why, obj, &o->role));
 	}
-	gmp_outf(&dump.out, " on 0x%lx", (unsigned long)(uintptr_t)obj);
+	/* a wait queue's key may be an odd address inside of the object */
+	gmp_outf(&dump.out, " on 0x%lx", (unsigned long)((uintptr_t)obj & -(uintptr_t)4));
 	if (o->goid != 0)
 		gmp_outf(&dump.out, " %s goroutine %lu", o->role, (unsigned long)o->goid);
 }
 
 static void print_time(const char *before, int64_t ns, const char *behind)
 {
-	if (ns >= 120 * NSEC_PER_SEC)
-		gmp_outf(&dump.out, "%s%ld minutes%s", before, (long)(ns / NSEC_PER_SEC / 60), behind);
+	if (ns >= 2 * MINUTE_NS)
+		gmp_outf(&dump.out, "%s%ld minutes%s", before, (long)(ns / MINUTE_NS), behind);
 	else if (ns >= 10 * NSEC_PER_SEC)
 		gmp_outf(&dump.out, "%s%ld s%s", before, (long)(ns / NSEC_PER_SEC), behind);
 	else
@@ -489,7 +492,7 @@ static void print_g(struct g *gp, const struct group *grp)
 {
 	static const char *const names[] = {"idle", "runnable", "running", "syscall", "waiting", "dead"};
 	uintptr_t obj = (uintptr_t)gp->waitobj;
-	int64_t since = gp->waitsince, when = gp->timer.when;
+	int64_t waited, when = gp->timer.when;
 	char name[sizeof(gp->name) + 1] = {0};
 
 	__builtin_memcpy(name, gp->name, sizeof(gp->name));
@@ -497,11 +500,14 @@ static void print_g(struct g *gp, const struct group *grp)
 	if (name[0] != '\0')
 		gmp_outf(&dump.out, " \"%s\"", name);
 	gmp_outf(&dump.out, " [%s", grp->why != NULL ? grp->why : names[grp->status]);
-	if ((grp->status == G_WAITING || grp->status == G_SYSCALL) && dump.now - since >= NSEC_PER_SEC)
-		print_time(", ", dump.now - since, "");
+	waited = grp->status == G_WAITING || grp->status == G_SYSCALL ? dump.now - gp->waitsince : 0;
+	if (waited >= MINUTE_NS) /* what is in brackets is as Go prints it */
+		gmp_outf(&dump.out, ", %ld minutes", (long)(waited / MINUTE_NS));
 	if (gp->lockcnt > 0)
 		gmp_outf(&dump.out, ", locked to thread");
 	gmp_outf(&dump.out, "]");
+	if (waited >= NSEC_PER_SEC && waited < MINUTE_NS)
+		print_time(" for ", waited, "");
 	if (grp->status == G_WAITING) {
 		if (obj & WAIT_FD)
 			print_fd((int)obj);
@@ -609,14 +615,6 @@ void gmp_dump(void)
 	atomic_store(&req.writer, 0);
 	atomic_store(&req.phase, PHASE_DONE);
 	sys_futex_wake(&req.phase, INT32_MAX);
-	if (flags & DUMP_KILL) {
-		gmp_sigset one = SIG_BIT(sig);
-		uint64_t dfl[4] = {0}; /* the kernel's struct sigaction: default action */
-
-		sys4(__NR_rt_sigaction, sig, dfl, NULL, sizeof(gmp_sigset));
-		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
-		sys_sigmask(1 /* SIG_UNBLOCK */, &one, NULL);
-	}
 }
 
 /*
@@ -671,7 +669,7 @@ void gmp_report_dead(void)
 	gmp_dump_request(0, DUMP_BRIEF);
 }
 
-void gmp_dump_crash(int sig, void *uc)
+void gmp_dump_wait(int sig, uint32_t flags, void *uc)
 {
 	uint32_t nobody = 0, seen = 0, now_seen, phase;
 	int64_t moved = gmp_nanotime();
@@ -688,7 +686,7 @@ void gmp_dump_crash(int sig, void *uc)
 	req.crash_g = getg() != NULL && getg()->kind != GK_G0 ? getg() : NULL;
 	arch_regs_of_uc(uc, &req.crash_regs);
 	atomic_store(&req.phase, PHASE_NONE);
-	gmp_dump_request(sig, DUMP_CRASH);
+	gmp_dump_request(sig, flags);
 	while ((phase = atomic_load(&req.phase)) != PHASE_DONE) {
 		sys_futex_wait(&req.phase, phase, NSEC_PER_SEC / 10);
 		now_seen = atomic_load(&req.progress) + atomic_load(&req.phase);
@@ -703,7 +701,7 @@ void gmp_dump_crash(int sig, void *uc)
 		return;
 	atomic_store(&req.abandoned, 1);
 	if (phase == PHASE_OPEN)
-		write_dump(false, DUMP_CRASH, sig); /* the unwinder needs a lock that the crash holds */
+		write_dump(false, flags, sig); /* the unwinder needs a lock that the crash holds */
 	else
 		gmp_log("no dump: sysmon does not get on");
 }

@@ -68,7 +68,7 @@ struct parker {
 struct m;
 struct p;
 struct stack_class;
-struct trace_ring;
+struct trace_rec;
 struct gmp_out;
 struct gmp_sigq;
 
@@ -159,8 +159,6 @@ struct g {
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
-	uint64_t trace_since, trace_arrow, trace_goid; /* evtrace.c */
-	const char *trace_why;
 	uint64_t parent;	      /* goid of its creator, 0 = no G; set with the next, before it runs */
 	uintptr_t createpc;	      /* where it was created */
 	const void *waitobj;	      /* what a wait is for, for reports: address of the lock, or WAIT_FD + number */
@@ -217,7 +215,7 @@ struct p {
 	_Atomic(uint32_t) syscalltick;
 	_Atomic(uint32_t) preempt; /* sysmon: the current time slice is over */
 	uint32_t fasttick;	   /* direct switches since the last look at the timers */
-	struct trace_ring *trace; /* evtrace.c; NULL: nothing is recorded */
+	struct trace_rec *_Atomic trace; /* evtrace.c: the next record; NULL: nothing is recorded */
 	struct pstat stat;
 
 	/* dead Gs of the default stack class, owner M only */
@@ -306,7 +304,6 @@ struct sched {
 	_Atomic(int32_t) nallp;	     /* Ps ever made: allp is valid below it, dead ones included. Only grows */
 	_Atomic(int32_t) npidle;
 	_Atomic(int32_t) nmspinning;
-	_Atomic(uint32_t) needspinning;
 	_Atomic(int32_t) runqsize;   /* changed under lock, read without */
 	_Atomic(int64_t) lastpoll;   /* 0 while an M blocks in netpoll */
 	_Atomic(int64_t) poll_until; /* when that M will wake by itself; 0 = never */
@@ -453,6 +450,7 @@ void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run somethin
 void gmp_entersyscall(void);
 void gmp_exitsyscall(void);
 void gmp_wakep(void);
+bool gmp_work_waits(void);
 void gmp_handoffp(struct p *pp);
 void gmp_startm(struct p *pp, bool spinning);
 void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes no P */
@@ -550,10 +548,10 @@ void gmp_report_pm(struct gmp_out *o); /* the lines of Ps and Ms */
 /* --- dump.c --- */
 enum { DUMP_KILL = 1, DUMP_CRASH = 2, DUMP_BRIEF = 4 };
 
-/* In any signal handler: print all Gs, soon. DUMP_KILL: then end the process by the default action of sig. */
+/* In any signal handler: print all Gs, soon. */
 void gmp_dump_request(int sig, uint32_t flags);
 /* In a handler of a deadly signal: print all Gs, and come back when that is done or does not get on. */
-void gmp_dump_crash(int sig, void *uc);
+void gmp_dump_wait(int sig, uint32_t flags, void *uc);
 bool gmp_dump_wanted(void);
 void gmp_dump(void);	    /* sysmon: what was asked for */
 void gmp_dump_answer(struct g *gp, void *uc); /* SIG_NOTIFY's handler: if a dump asks, show the registers and wait */
@@ -562,16 +560,18 @@ void gmp_report_dead(void); /* if that still holds: a warning */
 void gmp_dump_fork_child(void);
 void gmp_wake_sysmon(void);
 
-static inline void gmp_count_park(struct p *pp, const char *why)
+/* The slot of `why` in pp's table; PARK_CAUSES: the table is full. */
+static inline uint32_t gmp_count_park(struct p *pp, const char *why)
 {
 	for (uint32_t i = (uint32_t)((uintptr_t)why >> 2), n = 0; n < PARK_CAUSES; i++, n++) {
 		if (pp->stat.parks[i % PARK_CAUSES].why == NULL)
 			pp->stat.parks[i % PARK_CAUSES].why = why;
 		if (likely(pp->stat.parks[i % PARK_CAUSES].why == why)) {
 			pp->stat.parks[i % PARK_CAUSES].n++;
-			return;
+			return i % PARK_CAUSES;
 		}
 	}
+	return PARK_CAUSES;
 }
 
 /* --- mem.c --- */

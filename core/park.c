@@ -100,8 +100,7 @@ enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t dea
 									 WORD(ticket, PARKER_WOKEN + PARK_INTR))) {
 			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
 		} else {
-			gmp_count_park(gp->m->p, why);
-			gmp_trace_wait(gp->m->p, gp, why);
+			gmp_trace_park(gp->m->p, gp, gmp_count_park(gp->m->p, why));
 			GMP_PROBE3(park, gp->goid, why, gp->waitobj);
 			gmp_block_switch(gp);
 		}

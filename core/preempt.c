@@ -255,6 +255,8 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 		refresh_idle_mask(gp->m, uc); /* else the M is on its way and looks by itself */
 	if (gp != NULL && unlikely(atomic_load_explicit(&gp->m->dump_state, memory_order_relaxed) != 0))
 		gmp_dump_answer(gp, uc);
+	if (gp == NULL && gmp_trace_asked())
+		gmp_wake_sysmon(); /* gmprun trace of a process that idles */
 	if (gp == NULL || gp->kind == GK_G0)
 		return;
 	if (gmp_tls.inshim > 0) {

@@ -5,11 +5,13 @@
  * Worker parking. Ready work must find an M, and idle Ms must not spin for ever. An M out of work spins (looks for
  * work to steal) before it sleeps; at most half of the busy Ps' number spin at once. Two orderings pair up:
  *
- *   submit work (run queue, timer, netpoll)  StoreLoad  look whether somebody spins; if not, wake one (wakep)
- *   stop spinning (nmspinning--)             StoreLoad  look at every source of work once more
+ *   submit work (run queue, timer, netpoll)  StoreLoad  look for an idle P and no spinner; if so, wake an M (wakep)
+ *   give a P back (npidle++), nmspinning--   StoreLoad  look at every source of work once more
  *
- * so either the submitter sees no spinner and wakes one, or the spinner sees the work. The last spinner that
- * finds work wakes the next (resetspinning). needspinning covers work found when there is no idle P.
+ * so either the submitter wakes an M, or a spinner or whoever idles a P after it sees the work. The last spinner that
+ * finds work wakes the next (resetspinning). Every M that gives its P back looks again, not only one that was spinning,
+ * so no flag is needed for work that was found or submitted while there was no idle P (Go: needspinning). Checked by
+ * tests/models/spinning.pml.
  *
  * Switching. A G that stops running does all its state changes on its own stack, then calls gmp_block_switch,
  * which goes straight to the next G of the local queue, or to g0, whose loop is schedule(). ctx.running of the
@@ -367,9 +369,10 @@ void gmp_startm(struct p *pp, bool spinning)
 	if (pp == NULL)
 		pp = pidleget();
 	if (pp == NULL) {
-		gmp_unlock(&sched.lock);
+		/* Under the lock: nobody may rely on this spinner who saw it after somebody has idled a P again. */
 		if (spinning)
 			atomic_fetch_sub(&sched.nmspinning, 1);
+		gmp_unlock(&sched.lock);
 		return;
 	}
 	mp = sched.midle;
@@ -386,7 +389,7 @@ void gmp_startm(struct p *pp, bool spinning)
 	}
 	if (newm(pp, spinning))
 		return;
-	/* No kernel thread to be had: the P waits; sysmon tries again while there is work in the global queue. */
+	/* No kernel thread to be had: the P waits; sysmon tries again while there is work. */
 	if (spinning)
 		atomic_fetch_sub(&sched.nmspinning, 1);
 	gmp_lock(&sched.lock);
@@ -394,6 +397,17 @@ void gmp_startm(struct p *pp, bool spinning)
 		gmp_globrunqput_locked(gp);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
+}
+
+/* Some queue is not empty. To be asked after npidle or nmspinning has been changed (seq_cst). */
+bool gmp_work_waits(void)
+{
+	if (atomic_load(&sched.runqsize) != 0)
+		return true;
+	for (int i = 0; i < sched.nallp; i++)
+		if (!gmp_runqempty(sched.allp[i]))
+			return true;
+	return false;
 }
 
 /* Hand a P that its M leaves behind to another M, or idle it. The caller holds it by nothing but pp. */
@@ -425,7 +439,6 @@ void gmp_handoffp(struct p *pp)
 		int32_t zero = 0;
 
 		if (atomic_compare_exchange_strong(&sched.nmspinning, &zero, 1)) {
-			atomic_store(&sched.needspinning, 0);
 			gmp_startm(pp, true);
 			return;
 		}
@@ -445,6 +458,8 @@ void gmp_handoffp(struct p *pp)
 	when = atomic_load(&pp->timer0_when);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
+	if (gmp_work_waits())
+		gmp_wakep();
 	if (when != 0 && atomic_load(&sched.lastpoll) == 0) {
 		int64_t until = atomic_load(&sched.poll_until);
 
@@ -492,6 +507,7 @@ static void ready(struct g *gp, bool next)
 			atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
 	} else {
 		gmp_lock(&sched.lock);
+		gmp_trace_ready_locked(gp);
 		gmp_globrunqput_locked(gp);
 		gmp_unlock(&sched.lock);
 	}
@@ -527,6 +543,8 @@ void gmp_injectglist(struct g *list)
 		return;
 	for (;; tail = tail->schedlink, n++) {
 		GMP_PROBE1(ready, tail->goid);
+		if (pp != NULL)
+			gmp_trace(pp, TR_READY, tail);
 		atomic_store_explicit(&tail->status, G_RUNNABLE, memory_order_relaxed); /* queue publishes */
 		if (tail->schedlink == NULL)
 			break;
@@ -538,6 +556,9 @@ void gmp_injectglist(struct g *list)
 		return;
 	}
 	gmp_lock(&sched.lock);
+	if (pp == NULL && unlikely(gmp_tracing()))
+		for (const struct g *gp = list; gp != NULL; gp = gp->schedlink)
+			gmp_trace_ready_locked(gp);
 	gmp_globrunqput_batch_locked(list, tail, n);
 	gmp_unlock(&sched.lock);
 	for (; n > 0 && atomic_load(&sched.npidle) > 0; n--) {
@@ -821,7 +842,6 @@ static void become_spinning(struct m *mp)
 {
 	mp->spinning = true;
 	atomic_fetch_add(&sched.nmspinning, 1);
-	atomic_store(&sched.needspinning, 0);
 }
 
 static void resetspinning(struct m *mp)
@@ -928,40 +948,27 @@ top:
 		gmp_unlock(&sched.lock);
 		return gp;
 	}
-	if (!mp->spinning && atomic_load(&sched.needspinning)) {
-		become_spinning(mp);
-		gmp_unlock(&sched.lock);
-		goto top;
-	}
 	releasep(mp);
 	pidleput(pp);
 	gmp_unlock(&sched.lock);
 
 	/*
-	 * Drop the spinning state first, then look at every source of work again: work submitted before nmspinning
-	 * fell relied on this M, work submitted after it calls wakep.
+	 * Drop the spinning state first, then look at every source of work again: work submitted before relied on this
+	 * M, or found no idle P; work submitted after it calls wakep.
 	 */
 	was_spinning = mp->spinning;
 	if (was_spinning) {
-		bool work = false;
-
 		mp->spinning = false;
 		atomic_fetch_sub(&sched.nmspinning, 1); /* seq_cst; pairs with gmp_wakep */
-		if (atomic_load(&sched.runqsize) != 0)
-			work = true;
-		for (int i = 0; i < sched.nallp && !work; i++)
-			work = !gmp_runqempty(sched.allp[i]);
-		if (work) {
-			gmp_lock(&sched.lock);
-			pp = pidleget();
-			if (pp == NULL)
-				atomic_store(&sched.needspinning, 1);
-			gmp_unlock(&sched.lock);
-			if (pp != NULL) {
-				acquirep(mp, pp);
-				become_spinning(mp);
-				goto top;
-			}
+	}
+	if (gmp_work_waits()) {
+		gmp_lock(&sched.lock);
+		pp = pidleget();
+		gmp_unlock(&sched.lock);
+		if (pp != NULL) { /* else those who have the Ps will look when they give them back */
+			acquirep(mp, pp);
+			become_spinning(mp);
+			goto top;
 		}
 	}
 
@@ -1138,8 +1145,7 @@ void gmp_entersyscall(void)
 	gp->syscall_sp = arch_sp();
 	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
 	atomic_store_explicit(&gp->status, G_SYSCALL, memory_order_relaxed); /* owner M */
-	gmp_trace_wait(pp, gp, "syscall");
-	gmp_trace(pp, TR_STOP, NULL);
+	gmp_trace(pp, TR_SYSCALL, gp);
 	mp->oldp = pp;
 	mp->p = NULL;
 	/* release: all that this M did with pp; pairs with the CAS of retake and exitsyscall */
@@ -1293,7 +1299,6 @@ static bool grow(int n)
 			return false;
 		pp->id = i;
 		pp->status = P_DEAD;
-		gmp_trace_new_p(pp);
 		sched.allp[i] = pp;
 		/* release: pairs with the loops over allp */
 		atomic_store_explicit(&sched.nallp, i + 1, memory_order_release);
@@ -1479,7 +1484,6 @@ void gmp_fork_child(void)
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;
-	sched.needspinning = 0;
 	sched.runqsize = 0;
 	sched.lastpoll = gmp_nanotime();
 	sched.poll_until = 0;
@@ -1545,15 +1549,18 @@ void gmp_leave_slow(void)
 
 	if (gp != NULL && gp->kind == GK_G0)
 		return;
-	gmp_host.run_deferred(gp);
-	if (gp == NULL || gp->status != G_RUNNING)
-		return;
-	gmp_enter();
-	pp = gp->m->p;
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-		pp->stat.preempts++;
-		gmp_trace(pp, TR_PREEMPT, gp);
-		gmp_gosched();
-	}
-	gmp_leave_quiet(); /* what came meanwhile waits for the next hook or SIG_NOTIFY */
+	do {
+		gmp_host.run_deferred(gp);
+		if (gp == NULL || gp->status != G_RUNNING)
+			return;
+		gmp_enter();
+		pp = gp->m->p;
+		if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+			pp->stat.preempts++;
+			gmp_trace(pp, TR_PREEMPT, gp);
+			gmp_gosched();
+		}
+		gmp_leave_quiet();
+		/* What came while it was queued: nobody would tell it again. */
+	} while (unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)));
 }

@@ -270,6 +270,7 @@ void *gmp_sysmon(void *arg)
 
 	(void)arg;
 	gmp_cred_sysmon();
+	gmp_trace_ctl.sysmon = sys_gettid();
 	sys_sigmask(SIG_SETMASK, &mask, NULL);
 	/* 20 us mean 20 us: the default slack of 50 us would more than triple it */
 	sys2(__NR_prctl, PR_SET_TIMERSLACK, 1);
@@ -293,7 +294,8 @@ void *gmp_sysmon(void *arg)
 			gmp_noteclear(&sched.sysmonnote);
 			atomic_store(&sched.sysmonwait, 1); /* StoreLoad; pairs with wake_sysmon in sched.c */
 			if (atomic_load(&sched.npidle) == sched.gomaxprocs &&
-			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 && !gmp_dump_wanted()) {
+			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 && !gmp_dump_wanted() &&
+			    !gmp_trace_asked()) {
 				int64_t rel = next == 0 ? -1 : next > now ? next - now + POLL_NS : POLL_NS;
 				bool dead = rel < 0 && gmp_checkdead();
 
@@ -308,8 +310,8 @@ void *gmp_sysmon(void *arg)
 		atomic_store_explicit(&sched.coarse_now, now, memory_order_relaxed); /* for reports */
 		if (unlikely(sched.trace_ns != 0))
 			gmp_schedtrace(now);
-		if (unlikely(gmp_tracing()))
-			gmp_trace_drain(now);
+		if (unlikely(gmp_tracing()) || gmp_trace_asked())
+			gmp_trace_sysmon(now);
 		if (unlikely(gmp_dump_wanted()))
 			gmp_dump();
 		last = atomic_load(&sched.lastpoll);
@@ -321,7 +323,7 @@ void *gmp_sysmon(void *arg)
 		}
 		/* A timer is late, or work lies about while a P idles (an M could not be started): start an M. */
 		next = gmp_timers_next(0);
-		if ((next != 0 && next + LATE_NS < now) || atomic_load(&sched.runqsize) > 0)
+		if (atomic_load(&sched.npidle) > 0 && ((next != 0 && next + LATE_NS < now) || gmp_work_waits()))
 			gmp_wakep();
 		caught = retake(now, &look_at) != 0;
 		if (gmp_notify_lost(now) || caught)

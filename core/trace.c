@@ -87,10 +87,10 @@ void gmp_schedtrace(int64_t now)
 		return;
 	last = now;
 	gmp_outf(&o,
-		 "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d needspinning=%u "
+		 "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d needspinning=0 "
 		 "idlethreads=%d runqueue=%d",
 		 (long)((now - begin) / 1000000), sched.gomaxprocs, sched.npidle, sched.mcount + 1, sched.nmspinning,
-		 sched.needspinning, sched.nmidle, sched.runqsize);
+		 sched.nmidle, sched.runqsize);
 	if (sched.trace_detail) {
 		detail(&o);
 	} else {

@@ -4,6 +4,7 @@
  * address, offset or size. They find the table by a note (a PT_NOTE survives strip) that holds its distance from
  * itself, and read the rest from the process's memory or from a core file; so looking costs the process nothing.
  */
+#include "core/evtrace.h"
 #include "core/gmp.h"
 #include "core/view.h"
 
@@ -12,6 +13,13 @@
 const struct gmp_view_entry gmp_view[] = {
 	{"version", 1},
 	{"sched", (uintptr_t)&sched},
+	{"trace", (uintptr_t)&gmp_trace_ctl},
+	{"trace.want", offsetof(struct trace_ctl, want)},
+	{"trace.state", offsetof(struct trace_ctl, state)},
+	{"trace.fd", offsetof(struct trace_ctl, fd)},
+	{"trace.sysmon", offsetof(struct trace_ctl, sysmon)},
+	{"trace.ms", offsetof(struct trace_ctl, ms)},
+	{"trace.limit_mb", offsetof(struct trace_ctl, limit_mb)},
 	OFF(sched, allg),
 	OFF(sched, allm),
 	OFF(sched, allp),

@@ -95,6 +95,9 @@ int hook_pthread_cancel(pthread_t th)
 			real.pthread_testcancel();
 		return 0;
 	}
+	/* It may be in the shim, and on another M by the time of the signal: then it looks when it leaves. */
+	if (v & CANCELTYPE)
+		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
 	atomic_store(&gp->cancel_wake, 1);
 	gmp_enter();
 	if (!gmp_interrupt(gp)) {
@@ -107,7 +110,10 @@ int hook_pthread_cancel(pthread_t th)
 	return 0;
 }
 
-/* In the handler of SIG_NOTIFY, on a G outside the shim: libc set the asynchronous type around its system call too. */
+/*
+ * In the handler of SIG_NOTIFY and at a hook's exit, on a G outside the shim: libc set the asynchronous type around its
+ * system call too.
+ */
 void gmp_cancel_async(struct g *gp, void *uc)
 {
 	(void)uc;

@@ -5,6 +5,7 @@
  * program leaves the signal to its default action, which follows the dump; sigaction does not show it.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
 #include "core/evtrace.h"
@@ -18,15 +19,17 @@
 static const struct gmp_view_entry *const view __attribute__((used)) = gmp_view;
 
 #define TRACE_MAX_MS 86400000
+#define TRACE_MAX_MB 4096
 
 static struct {
 	bool on, json;
 	char path[256]; /* empty: stderr */
 } stats;
 
-static char trace_file[256];
+static char trace_file[PATH_MAX];
+static uint32_t trace_mb; /* 0: the default */
 static int dump_signal = SIGQUIT; /* 0: none */
-static uint32_t dump_flags = DUMP_KILL;
+static bool dump_ends = true; /* the program ends after it, as by the default action */
 static bool crash_dumps = true;
 
 /* The number behind `name=` in GODEBUG's comma-separated list; 0 when it is not there or makes no sense. */
@@ -67,6 +70,35 @@ static void stats_from_env(const char *env)
 	}
 }
 
+/* A file name, in which %p is the number of the process, and how large the raw trace may become. */
+static void trace_from_env(const char *file, const char *mb)
+{
+	struct gmp_out pid = {.fd = -1};
+	size_t n = 0;
+
+	if (file == NULL || *file == '\0')
+		return;
+	if (mb != NULL) {
+		trace_mb = (uint32_t)gmp_parse_number(mb, TRACE_MAX_MB);
+		if ((int32_t)trace_mb <= 0) {
+			gmp_log("GMPSHIM_TRACE_MB=%s: want a number from 1 to %d; ignored", mb, TRACE_MAX_MB);
+			trace_mb = 0;
+		}
+	}
+	for (; *file != '\0' && n + 16 < sizeof(trace_file); file++) {
+		if (file[0] == '%' && file[1] == 'p') {
+			gmp_outf(&pid, "%d", sys_getpid());
+			memcpy(trace_file + n, pid.buf, pid.n);
+			n += pid.n;
+			pid.n = 0;
+			file++;
+		} else {
+			trace_file[n++] = *file;
+		}
+	}
+	trace_file[*file == '\0' ? n : 0] = '\0';
+}
+
 /* A signal by number or name, with or without SIG; none. The program goes on after such a dump. */
 static void dump_signal_from_env(const char *env)
 {
@@ -87,7 +119,7 @@ static void dump_signal_from_env(const char *env)
 		}
 	}
 	dump_signal = sig;
-	dump_flags = 0;
+	dump_ends = false;
 }
 
 static bool is_crash(int sig)
@@ -108,7 +140,7 @@ void gmp_see_default(int sig, struct sigaction *k)
 void gmp_see_live(void)
 {
 	struct sigaction k;
-	int rc = trace_file[0] != '\0' ? gmp_trace_start(trace_file) : 0;
+	int rc = trace_file[0] != '\0' ? gmp_trace_start_file(trace_file, trace_mb) : 0;
 
 	if (rc < 0)
 		gmp_log("GMPSHIM_TRACE: cannot write %s, error %d", trace_file, -rc);
@@ -129,12 +161,12 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 	bool again = (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL) && info->si_code > 0;
 	uint64_t dfl[4] = {0}; /* the kernel's struct sigaction: default action */
 
-	if (live() && sig == dump_signal) {
-		gmp_dump_request(sig, dump_flags);
+	if (live() && sig == dump_signal && !dump_ends) {
+		gmp_dump_request(sig, 0);
 		return;
 	}
 	if (live())
-		gmp_dump_crash(sig, uc);
+		gmp_dump_wait(sig, sig == dump_signal ? DUMP_KILL : DUMP_CRASH, uc);
 	sys4(__NR_rt_sigaction, sig, dfl, NULL, sizeof(gmp_sigset));
 	if (!again) /* else the faulting instruction runs again: a core file shows the fault itself */
 		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
@@ -143,6 +175,7 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 /* See struct gmp_host. On sysmon, of the memory of a program in any state. */
 static int lock_owner(const char *why, const void *obj, const char **ret_role)
 {
+	pthread_rwlock_t rw;
 	pthread_mutex_t m;
 	struct g g;
 
@@ -150,6 +183,8 @@ static int lock_owner(const char *why, const void *obj, const char **ret_role)
 	    gmp_peek(&m, (uintptr_t)obj - offsetof(pthread_mutex_t, __data.__lock),
 		     offsetof(pthread_mutex_t, __data.__owner) + sizeof(int)))
 		return m.__data.__owner;
+	if (strncmp(why, "rwlock", 6) == 0 && gmp_peek(&rw, (uintptr_t)obj & -(uintptr_t)4, sizeof(rw)))
+		return rw.__data.__cur_writer; /* 0: readers, who are many */
 	if (strcmp(why, "join") == 0 && gmp_peek(&g, (uintptr_t)obj - offsetof(struct g, exited), sizeof(g))) {
 		*ret_role = "the end of";
 		return g.tid;
@@ -160,7 +195,6 @@ static int lock_owner(const char *why, const void *obj, const char **ret_role)
 void gmp_see_init(void)
 {
 	const char *debug = gmp_getenv("GODEBUG"), *traceback = gmp_getenv("GOTRACEBACK");
-	const char *trace = gmp_getenv("GMPSHIM_TRACE");
 
 	sched.trace_ns = godebug(debug, "schedtrace") * 1000000;
 	sched.trace_detail = godebug(debug, "scheddetail") > 0;
@@ -168,8 +202,7 @@ void gmp_see_init(void)
 	dump_signal_from_env(gmp_getenv("GMPSHIM_DUMP_SIGNAL"));
 	crash_dumps = traceback == NULL || strcmp(traceback, "none") != 0;
 	gmp_host.lock_owner = lock_owner;
-	if (trace != NULL && strlen(trace) < sizeof(trace_file))
-		strcpy(trace_file, trace);
+	trace_from_env(gmp_getenv("GMPSHIM_TRACE"), gmp_getenv("GMPSHIM_TRACE_MB"));
 }
 
 static void __attribute__((destructor)) at_exit(void)

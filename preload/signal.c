@@ -587,6 +587,8 @@ void gmp_run_deferred(struct g *gp)
 	if (unlikely(offer) && atomic_load(&process_pending) != 0)
 		offer_process();
 	errno = err;
+	if (unlikely(gmp_cancel_pending(gp)))
+		gmp_cancel_async(gp, NULL);
 }
 
 /*

@@ -194,16 +194,72 @@ def parse_redis(text):
     return r
 
 
+def parse_hey(text):
+    found = re.search(r'^\s+Requests/sec:\s+([\d.]+)', text, re.M)
+    if not found or 'Status code distribution' not in text and 'Error distribution' not in text:
+        return None
+    r = {'rate': float(found[1])}
+    found = re.search(r'^\s+Average:\s+([\d.]+) secs', text, re.M)
+    if found:
+        r['mean'] = float(found[1]) * 1000
+    for key, percent in (('p50', '50'), ('p99', '99')):
+        found = re.search(rf'^\s+{percent}%+ in ([\d.]+) secs', text, re.M)
+        if found:
+            r[key] = float(found[1]) * 1000
+    answers = re.findall(r'^\s+\[(\d+)\]\s+(\d+) responses', text, re.M)
+    r['requests'] = sum(int(n) for _, n in answers)
+    r['errors'] = sum(int(n) for code, n in answers if code[0] not in '23')
+    r['errors'] += sum(map(int, re.findall(r'^\s+\[(\d+)\]\s', text.partition('Error distribution:')[2], re.M)))
+    return r
+
+
+def parse_mcperf(text):
+    found = re.search(r'^Response rate: ([\d.]+) rsp/s', text, re.M)
+    if not found:
+        return None
+    r = {'rate': float(found[1])}
+    found = re.search(r'^Total: .*\bresponses (\d+)', text, re.M)
+    if found:
+        r['requests'] = int(found[1])
+    found = re.search(r'^Response time \[ms\]: avg ([\d.]+)', text, re.M)
+    if found:
+        r['mean'] = float(found[1])
+    for key in ('p50', 'p99'):
+        found = re.search(rf'^Response time \[ms\]:.*\b{key} ([\d.]+)', text, re.M)
+        if found:
+            r[key] = float(found[1])
+    found = re.search(r'^Errors: total (\d+)', text, re.M)
+    r['errors'] = int(found[1]) if found else 0
+    return r
+
+
+def parse_memtier(text):
+    found = re.search(r'^Totals\s+([\d.]+.*)$', text, re.M)
+    if not found:
+        return None
+    cells = found[1].split()
+    r = {'rate': float(cells[0])}
+    head = re.search(r'^Type\s+Ops/sec.*$', text, re.M)
+    titles = re.split(r'\s{2,}', head[0].strip())[1:] if head else []
+    for key, title in (('mean', 'Avg. Latency'), ('p50', 'p50 Latency'), ('p99', 'p99 Latency')):
+        if title in titles and titles.index(title) < len(cells):
+            r[key] = float(cells[titles.index(title)])
+    return r
+
+
 def parse_memcached(text):
-    """memaslap, mutilate and mcperf, memtier_benchmark."""
+    """memaslap and mutilate."""
     found = re.search(r'Run time: [\d.]+s Ops: (\d+) TPS: (\d+)', text)
     if found:
         return {'requests': int(found[1]), 'rate': float(found[2])}
     found = re.search(r'^Total QPS = ([\d.]+) \((\d+)', text, re.M)
+    if not found:
+        return None
+    r = {'requests': int(found[2]), 'rate': float(found[1])}
+    found = re.search(r'^read\s+([\d.]+)\s.*\s([\d.]+)$', text, re.M)  # avg ... 99th, us
     if found:
-        return {'requests': int(found[2]), 'rate': float(found[1])}
-    found = re.search(r'^Totals\s+([\d.]+)', text, re.M)
-    return {'rate': float(found[1])} if found else None
+        r.update(mean=float(found[1]) / 1000, p99=float(found[2]) / 1000)
+    return r
 
 
 def parse_number(text):
@@ -212,7 +268,8 @@ def parse_number(text):
     return {'rate': float(numbers[-1])} if numbers else None
 
 
-PARSERS = (parse_wrk, parse_ab, parse_sysbench, parse_memcached, parse_redis, parse_number)
+PARSERS = (parse_wrk, parse_ab, parse_hey, parse_sysbench, parse_memcached, parse_mcperf, parse_memtier, parse_redis,
+           parse_number)
 
 
 def parse_load(text):
@@ -221,8 +278,8 @@ def parse_load(text):
         if result is not None:
             expect(not result.get('errors'), f'the load saw {result.get("errors")} errors:\n{text[-600:]}')
             return result
-    raise Failed('no result in the output of the load; known are wrk, ab, sysbench, redis-benchmark, memaslap, '
-                 f'mutilate, memtier_benchmark and a plain number in the last line:\n{text[-600:]}')
+    raise Failed('no result in the output of the load; known are wrk, ab, hey, sysbench, redis-benchmark, memaslap, '
+                 f'mcperf, mutilate, memtier_benchmark and a plain number in the last line:\n{text[-600:]}')
 
 
 # --- the server ---
@@ -273,7 +330,9 @@ class Observer:
 
     def __init__(self, server):
         self.server = server
-        self.last = {}  # task -> context switches as last seen: those of ended threads stay in the sum
+        # as last seen: what ended tasks and processes have used stays in the sum
+        self.last = {}  # task -> context switches
+        self.used = {}  # process -> CPU seconds
         self.peak = {'threads': 0, 'rss': 0, 'gs': 0, 'pss': 0}
         self.samples = []
         self.begin = time.monotonic()
@@ -284,14 +343,12 @@ class Observer:
         return self.known
 
     def cpu(self):
-        total = 0
         for pid in self.pids():
-            try:
-                fields = read(f'/proc/{pid}/stat').rpartition(')')[2].split()
-                total += int(fields[11]) + int(fields[12])
-            except (OSError, IndexError):
+            try:  # the clock that clock_getcpuclockid(3) names, in nanoseconds; /proc/PID/stat has ticks of 10 ms
+                self.used[pid] = time.clock_gettime(~pid << 3 | 2)
+            except OSError:
                 pass
-        return total / os.sysconf('SC_CLK_TCK')
+        return sum(self.used.values())
 
     def switches(self, pid):
         for task in os.listdir(f'/proc/{pid}/task'):

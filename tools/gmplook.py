@@ -33,13 +33,13 @@ def find_note(data):
 class Process:
     """A live process; every number is read anew when it is asked for."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, writable=False):
         self.pid = pid
         try:
             base, path = self.library()
             with open(f'/proc/{pid}/root{path}', 'rb') as f:
                 table = base + find_note(f.read())
-            self.mem = open(f'/proc/{pid}/mem', 'rb', buffering=0)
+            self.mem = open(f'/proc/{pid}/mem', 'r+b' if writable else 'rb', buffering=0)
         except OSError as e:
             raise NoShim(f'process {pid}: {e.strerror}') from None
         self.view = {}
@@ -69,6 +69,12 @@ class Process:
         if len(data) != size:
             raise NoShim(f'process {self.pid} has ended')
         return data
+
+    def write(self, address, data):
+        try:
+            os.pwrite(self.mem.fileno(), data, address)
+        except OSError:
+            raise NoShim(f'process {self.pid} has ended') from None
 
     def number(self, base, name, form='<Q'):
         return struct.unpack(form, self.read(base + self.view[name], struct.calcsize(form)))[0]

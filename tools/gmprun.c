@@ -18,6 +18,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "core/tracefile.h"
+
 #define LIBRARY	     "libgmpshim.so"
 #define CANNOT_START 126 /* as a shell says it */
 #define NOT_FOUND    127
@@ -51,7 +53,9 @@ static void usage(FILE *to)
 	fputs("usage: gmprun [-p N] [-s] [-S FILE] [-t MS] [-T FILE] [-f] [--] PROGRAM [ARGUMENT...]\n"
 	      "       gmprun --check PROGRAM\n"
 	      "       gmprun compare --load 'COMMAND' [OPTION...] -- SERVER [ARGUMENT...]\n"
-	      "       gmprun top PID\n"
+	      "       gmprun top [-n TIMES] [-d SECONDS] PID\n"
+	      "       gmprun trace [-d SECONDS] [-m MB] [-o FILE] PID | -- PROGRAM [ARGUMENT...]\n"
+	      "       gmprun trace --convert FILE\n"
 	      "  -p N     GOMAXPROCS: run program code on N processors at most\n"
 	      "  -s       print statistics at exit; -S FILE: append them to FILE as JSON\n"
 	      "  -t MS    print the state of the scheduler every MS milliseconds (schedtrace)\n"
@@ -163,7 +167,7 @@ static const void *at(const struct elf *e, uint64_t off, uint64_t n)
 	return off <= e->size && n <= e->size - off ? e->data + off : NULL;
 }
 
-static bool map_elf(const char *path, struct elf *e)
+static bool map_file(const char *path, struct elf *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
@@ -281,7 +285,7 @@ static int check_start(const char *name)
 		die(NOT_FOUND, "%s: not found", name);
 	for (int depth = 0; depth < 5; depth++) {
 		e.data = NULL;
-		if (!map_elf(path, &e) || !script(&e, interpreter))
+		if (!map_file(path, &e) || !script(&e, interpreter))
 			return n + complain(path, &e);
 		if (access(path, X_OK) < 0)
 			n += fprintf(stderr, "gmprun: %s: is not executable (chmod +x)\n", path) > 0;
@@ -396,7 +400,7 @@ static int check(const char *name)
 
 	if (!find_program(name, path))
 		die(NOT_FOUND, "%s: not found", name);
-	map_elf(path, &e);
+	map_file(path, &e);
 	bad = complain(path, &e);
 	if (e.data == NULL || !is_elf64(&e) || (dyn = section(&e, SHT_DYNSYM)) == NULL)
 		return bad > 0 ? 1 : 0;
@@ -457,21 +461,40 @@ static void prepend(const char *name, const char *value, char separator)
 
 static void __attribute__((noreturn)) run_script(const char *name, char **args, int nargs)
 {
-	char library[PATH_MAX], path[PATH_MAX];
-	char *argv[nargs + 5];
+	char library[PATH_MAX], path[PATH_MAX], self[PATH_MAX] = "";
+	char *argv[nargs + 7];
 	int n = 0;
 
 	find_library(library);
 	find_script(path, name);
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		die(CANNOT_START, "/proc/self/exe: %s", strerror(errno));
 	argv[n++] = "python3";
 	argv[n++] = path;
 	argv[n++] = "--shim";
 	argv[n++] = library;
+	if (strcmp(name, "gmptrace.py") == 0) {
+		argv[n++] = "--gmprun";
+		argv[n++] = self;
+	}
 	for (int i = 0; i < nargs; i++)
 		argv[n++] = args[i];
 	argv[n] = NULL;
 	execvp("python3", argv);
 	die(CANNOT_START, "python3: %s", strerror(errno));
+}
+
+/* A raw trace as JSON to stdout. */
+static int convert(const char *path)
+{
+	struct elf raw;
+
+	if (!map_file(path, &raw))
+		die(1, "%s: cannot be read", path);
+	fflush(stdout);
+	if (gmp_trace_json(raw.data, raw.size, STDOUT_FILENO) != 0)
+		die(1, "%s: is no raw trace", path);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -489,6 +512,14 @@ int main(int argc, char **argv)
 		run_script("gmpcompare.py", argv + 2, argc - 2);
 	if (argc > 1 && strcmp(argv[1], "top") == 0)
 		run_script("gmptop.py", argv + 2, argc - 2);
+	if (argc > 1 && strcmp(argv[1], "trace") == 0) {
+		if (argc > 2 && strcmp(argv[2], "--convert") == 0) {
+			if (argc != 4)
+				wrong("trace --convert wants one file");
+			return convert(argv[3]);
+		}
+		run_script("gmptrace.py", argv + 2, argc - 2);
+	}
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "+p:sS:t:T:fhV", longs, NULL)) != -1) {
 		switch (c) {

@@ -51,14 +51,15 @@ def show(process, new, old):
         lines.append('per second: ' + ', '.join(
             f'{(new["counts"][k] - old["counts"][k]) / span:.0f} {title}' for k, title in TITLES.items()))
     waiting = [g for g in new['gs'] if g['status'] == 4]
-    locks = Counter((g['waitobj'], why(g)) for g in waiting if 0 < g['waitobj'] < gmplook.WAIT_FD)
+    # A wait queue's key may be an odd address inside of the object.
+    locks = Counter((g['waitobj'] & ~3, why(g)) for g in waiting if 0 < g['waitobj'] < gmplook.WAIT_FD)
     lines += ['', f'{"longest waits":<16}{"seconds":>9}  what']
     for g in sorted(waiting, key=lambda g: (g['waitsince'], g['goid']))[:10]:
         what = why(g)
         if g['waitobj'] >= gmplook.WAIT_FD:
             what += f', fd {g["waitobj"] & 0xffffffff}'
         elif g['waitobj']:
-            what += f', {g["waitobj"]:#x}'
+            what += f', {g["waitobj"] & ~3:#x}'
         lines.append(f'{g["goid"]:<6} {g["name"][:9]:<9}{max(0, new["now"] - g["waitsince"]) / 1e9:>9.1f}  {what}')
     lines += ['', f'{"most waited for":<20}{"waiters":>8}  what']
     lines += [f'{address:<#20x}{n:>8}  {what}' for (address, what), n in locks.most_common(10)]

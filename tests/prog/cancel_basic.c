@@ -236,6 +236,18 @@ static void *computes(void *arg)
 	return NULL;
 }
 
+/* The request comes while it yields, or just after: nothing else will ever tell it. */
+static void *yields_computes(void *arg)
+{
+	CHECK_EQ(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL), 0);
+	sem_post(&ready);
+	for (long n = (long)arg; n > 0; n--)
+		sched_yield();
+	for (;;)
+		spins++;
+	return NULL;
+}
+
 static void *ends(void *arg)
 {
 	return arg;
@@ -286,6 +298,14 @@ int main(void)
 	CHECK_EQ(pthread_cancel(t), 0);
 	CHECK(prog_join(t) == PTHREAD_CANCELED);
 	CHECK(!strcmp(order, "c"));
+	for (long i = 0; i < 400; i++) {
+		t = prog_start(yields_computes, (void *)(1000 + i));
+		sem_wait(&ready);
+		for (volatile long n = i * 50; n > 0; n--)
+			;
+		CHECK_EQ(pthread_cancel(t), 0);
+		CHECK(prog_join(t) == PTHREAD_CANCELED);
+	}
 	puts("asynchronous ok");
 
 	t = prog_start(ends, (void *)5);

@@ -19,10 +19,14 @@ def check_gs(text, n):
     for why in ('cond wait', 'semaphore', 'IO wait', 'sleep', 'running', 'mutex lock'):
         expect(why in whys, f'no goroutine is in [{why}]')
     locked = [h for h in heads if h[2].startswith('mutex lock')]
-    expect(all(re.fullmatch(r' on 0x[0-9a-f]+ held by goroutine 1', h[3]) for h in locked), 'lock or owner is missing')
+    expect(all(re.fullmatch(r'[a-zA-Z ]+(, \d+ minutes)?(, locked to thread)?', h[2]) for h in heads),
+           'a state is not as Go prints it')
+    expect(all(re.fullmatch(r'( for \d+ m?s)? on 0x[0-9a-f]+ held by goroutine 1', h[3]) for h in locked),
+           'lock or owner is missing')
     expect(any(h[1] == 'semmy' for h in heads), 'a name is missing')
-    expect(re.search(r'\[IO wait[^\]]*\] fd \d+ peer unix:', text), 'no fd and peer')
-    expect(re.search(r'\[sleep[^\]]*\], (\d+) minutes left:', text)[1] in ('15', '16'), 'no sleep left')
+    expect(re.search(r'\[IO wait[^\]]*\](?: for \d+ m?s)? fd \d+ peer unix:', text), 'no fd and peer')
+    left = re.search(r'\[sleep[^\]]*\](?: for \d+ m?s)?, (\d+) minutes left:', text)
+    expect(left and left[1] in ('15', '16'), 'no sleep left')
     return heads
 
 
@@ -71,6 +75,14 @@ def off():
     expect(status == -signal.SIGSEGV and err == '', f'GOTRACEBACK=none: status {status}, stderr {err!r}')
 
 
+def owners():
+    waits = Waits('12', 'rwlock')
+    waits.child.send_signal(signal.SIGQUIT)
+    _, _, err = waits.end(go=False)
+    expect(re.search(r'^goroutine 14 \[rwlock read\](?: for \d+ m?s)? on 0x[0-9a-f]+ held by goroutine 1:$', err, re.M),
+           'rwlock: ' + err)
+
+
 def deadlock():
     waits = Waits('10', 'deadlock')
     text = '\n'.join(waits.lines('^  M0: '))
@@ -86,4 +98,5 @@ own_signal()
 crash('crash', signal.SIGSEGV, 'fault_here')
 crash('abort', signal.SIGABRT, 'abort')
 off()
+owners()
 deadlock()

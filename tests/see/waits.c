@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Threads that wait in every way, to be looked at from outside: waits N [crash|abort|deadlock]. Prints "ready" when all
- * wait, then reads a line from stdin and goes on: exits with 0, faults, aborts, or waits for what never comes.
+ * Threads that wait in every way, to be looked at from outside: waits N [crash|abort|deadlock|rwlock]. Prints "ready"
+ * when all wait, then reads a line from stdin and goes on: exits with 0, faults, aborts, or waits for what never comes.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -14,6 +14,7 @@
 
 static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER, cond_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+static pthread_rwlock_t written = PTHREAD_RWLOCK_INITIALIZER;
 static sem_t empty;
 static int pair[2];
 static atomic_int running, stop;
@@ -43,6 +44,13 @@ static void *wait_cond(void *arg)
 	while (!stop)
 		pthread_cond_wait(&never, &cond_lock);
 	pthread_mutex_unlock(&cond_lock);
+	return arg;
+}
+
+static void *wait_rwlock(void *arg)
+{
+	atomic_fetch_add(&running, 1);
+	pthread_rwlock_rdlock(&written);
 	return arg;
 }
 
@@ -109,6 +117,12 @@ int main(int argc, char **argv)
 			return 1;
 		if (i == 1)
 			pthread_setname_np(th, "semmy");
+	}
+	if (strcmp(end, "rwlock") == 0) { /* one more */
+		pthread_rwlock_wrlock(&written);
+		if (pthread_create(&th, &attr, wait_rwlock, NULL) != 0)
+			return 1;
+		n++;
 	}
 	while (running < n)
 		usleep(1000);

@@ -44,6 +44,7 @@ static int host_start_sysmon(void *(*fn)(void *))
 static void host_run_deferred(struct g *gp)
 {
 	(void)gp; /* SIG_NOTIFY asks for a look here: the unit tests have no signals of their own */
+	atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
 }
 
 static void host_route_slot(struct m *mp)
