@@ -21,6 +21,8 @@ static struct {
 
 static _Atomic(uint32_t) sysmon_seq;
 static _Atomic(int) sysmon_tid;
+/* A signal is on its way to sysmon. As for an M (gmp_notify): they would pile up, and nest until its stack is full. */
+static _Atomic(bool) sysmon_notified;
 
 static void catch_up(_Atomic(uint32_t) *mine)
 {
@@ -39,8 +41,10 @@ void gmp_cred_catch_up(struct m *mp)
 	if (mp != NULL)
 		catch_up(&mp->setxid_seq);
 	else if (sys_gettid() ==
-		 atomic_load_explicit(&sysmon_tid, memory_order_relaxed)) /* set before the first change */
+		 atomic_load_explicit(&sysmon_tid, memory_order_relaxed)) { /* set before the first change */
+		atomic_store(&sysmon_notified, false); /* before the look at seq */
 		catch_up(&sysmon_seq);
+	}
 }
 
 void gmp_cred_sysmon(void)
@@ -79,8 +83,9 @@ int gmp_cred_broadcast(long nr, long a, long b, long c)
 		atomic_store_explicit(&cred.seq, s, memory_order_release); /* with catch_up */
 		do {
 			behind = atomic_load_explicit(&sysmon_seq, memory_order_acquire) != s;
-			if (behind)
-				sys3(__NR_tgkill, sys_getpid(), sysmon_tid, SIG_NOTIFY);
+			if (behind && !atomic_exchange(&sysmon_notified, true) &&
+			    sys3(__NR_tgkill, sys_getpid(), sysmon_tid, SIG_NOTIFY) < 0)
+				atomic_store(&sysmon_notified, false); /* the queue is full: again soon */
 			for (struct m *mp = sched.allm; mp != NULL; mp = mp->alllink)
 				if (atomic_load_explicit(&mp->setxid_seq, memory_order_acquire) != s &&
 				    !atomic_load(&mp->dead)) {
@@ -102,4 +107,5 @@ int gmp_cred_broadcast(long nr, long a, long b, long c)
 void gmp_cred_fork_child(void)
 {
 	cred.lock = (struct lock){0};
+	sysmon_notified = false;
 }
