@@ -7,8 +7,8 @@
  * The world is not stopped. A parked G is read while it is parked, and what was read is dropped when it has moved; a G
  * on an M is asked by SIG_NOTIFY, whose handler shows its registers and waits until its stack is read.
  *
- * A deadly signal: the thread that took it waits for sysmon as long as that gets on, so that nothing of the program
- * follows the signal. When sysmon hangs in dlopen, it writes the dump itself, without stacks; when it hangs elsewhere,
+ * A deadly signal: the G that took it waits for sysmon as long as that gets on, so that nothing of the program follows
+ * the signal. When sysmon hangs in dlopen, it writes the dump itself, without stacks; when it hangs elsewhere,
  * none.
  */
 #include <linux/in.h>
@@ -27,7 +27,9 @@
 #define MAX_FRAMES   64
 #define ANSWER_NS    INT64_C(300000000) /* an M that has not answered by then is in an uninterruptible sleep */
 #define RELEASE_NS   INT64_C(5000000000)
-#define PATIENCE_NS  INT64_C(3000000000) /* a crashed thread waits this long for sysmon's next step */
+#define LOCKED_NS    INT64_C(3000000000) /* see patience() */
+#define OPEN_NS	     INT64_C(10000000000)
+#define FREE_NS	     INT64_C(60000000000)
 #define BRIEF_GROUPS 16
 #define BRIEF_GS     3
 #define MINUTE_NS    (60 * NSEC_PER_SEC)
@@ -164,14 +166,9 @@ static bool asleep_unseen(struct m *mp, struct arch_regs *regs)
 {
 	char path[64], line[256];
 	uintptr_t last[2] = {0, 0};
-	size_t n;
 	long fd, len;
-	struct gmp_out name = {.fd = -1};
 
-	gmp_outf(&name, "/proc/self/task/%d/syscall", mp->tid);
-	for (n = 0; n < name.n && n + 1 < sizeof(path); n++)
-		path[n] = name.buf[n];
-	path[n] = '\0';
+	path[gmp_format(path, sizeof(path), "/proc/self/task/%d/syscall", mp->tid)] = '\0';
 	fd = sys4(__NR_openat, -100 /* AT_FDCWD */, path, 02000000 /* O_CLOEXEC */, 0);
 	if (fd < 0)
 		return false;
@@ -615,6 +612,14 @@ void gmp_dump(void)
 	atomic_store(&req.writer, 0);
 	atomic_store(&req.phase, PHASE_DONE);
 	sys_futex_wake(&req.phase, INT32_MAX);
+	if ((flags & DUMP_KILL) && atomic_load(&req.crasher) == 0) { /* nobody waits to do it */
+		gmp_sigset one = SIG_BIT(sig);
+		uint64_t dfl[4] = {0}; /* the kernel's struct sigaction: default action */
+
+		sys4(__NR_rt_sigaction, sig, dfl, NULL, sizeof(gmp_sigset));
+		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
+		sys_sigmask(1 /* SIG_UNBLOCK */, &one, NULL);
+	}
 }
 
 /*
@@ -669,6 +674,17 @@ void gmp_report_dead(void)
 	gmp_dump_request(0, DUMP_BRIEF);
 }
 
+/*
+ * How long the waiting thread lets sysmon be without a step. Inside of the shim it may hold a lock that sysmon waits
+ * for before it begins; dlopen may wait for one of libc's. Otherwise sysmon can only be slow.
+ */
+static int64_t patience(uint32_t phase)
+{
+	if (phase == PHASE_OPEN)
+		return OPEN_NS;
+	return gmp_tls.inshim > 0 ? LOCKED_NS : FREE_NS;
+}
+
 void gmp_dump_wait(int sig, uint32_t flags, void *uc)
 {
 	uint32_t nobody = 0, seen = 0, now_seen, phase;
@@ -693,7 +709,7 @@ void gmp_dump_wait(int sig, uint32_t flags, void *uc)
 		if (now_seen != seen) {
 			seen = now_seen;
 			moved = gmp_nanotime();
-		} else if (gmp_nanotime() - moved > PATIENCE_NS) {
+		} else if (gmp_nanotime() - moved > patience(phase)) {
 			break;
 		}
 	}

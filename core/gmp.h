@@ -548,7 +548,7 @@ void gmp_report_pm(struct gmp_out *o); /* the lines of Ps and Ms */
 /* --- dump.c --- */
 enum { DUMP_KILL = 1, DUMP_CRASH = 2, DUMP_BRIEF = 4 };
 
-/* In any signal handler: print all Gs, soon. */
+/* In any signal handler: print all Gs, soon. DUMP_KILL: then end the process by the default action of sig. */
 void gmp_dump_request(int sig, uint32_t flags);
 /* In a handler of a deadly signal: print all Gs, and come back when that is done or does not get on. */
 void gmp_dump_wait(int sig, uint32_t flags, void *uc);

@@ -55,6 +55,17 @@ size_t gmp_vformat(char *buf, size_t size, const char *fmt, va_list ap)
 	return n;
 }
 
+size_t gmp_format(char *buf, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	n = gmp_vformat(buf, size, fmt, ap);
+	va_end(ap);
+	return n;
+}
+
 void gmp_log(const char *fmt, ...)
 {
 	char buf[512] = "gmpshim: ";

@@ -10,6 +10,8 @@
 
 void gmp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2), visibility("hidden")));
 size_t gmp_vformat(char *buf, size_t size, const char *fmt, va_list ap);
+/* How much is in buf then, without a 0 at the end; `size` must be 24 more than that. */
+size_t gmp_format(char *buf, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Reports of many lines: collected, and written in large pieces. %-formats as gmp_log's. */
 struct gmp_out {

@@ -12,6 +12,7 @@ void gmp_see_init(void); /* at boot */
 void gmp_see_live(void); /* when threads begin */
 /* The kernel's action for a signal whose default action the program wants: a dump first, where one is due. */
 void gmp_see_default(int sig, struct sigaction *k);
+void gmp_see_sent(int sig);
 void gmp_see_handler(int sig, siginfo_t *info, void *uc);
 
 /* --- unwinder.c --- */

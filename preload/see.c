@@ -161,8 +161,10 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 	bool again = (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL) && info->si_code > 0;
 	uint64_t dfl[4] = {0}; /* the kernel's struct sigaction: default action */
 
-	if (live() && sig == dump_signal && !dump_ends) {
-		gmp_dump_request(sig, 0);
+	if (live() && sig == dump_signal &&
+	    (!dump_ends || gmp_tls.inshim > 0 || getg() == NULL || getg()->kind == GK_G0)) {
+		/* not to wait here: this is sysmon, or a thread that may hold a lock that it needs; see gmp_see_sent() */
+		gmp_dump_request(sig, dump_ends ? DUMP_KILL : 0);
 		return;
 	}
 	if (live())
@@ -170,6 +172,13 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 	sys4(__NR_rt_sigaction, sig, dfl, NULL, sizeof(gmp_sigset));
 	if (!again) /* else the faulting instruction runs again: a core file shows the fault itself */
 		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
+}
+
+/* This thread has sent itself sig for its default action, inside the shim, which it has left: nothing follows. */
+void gmp_see_sent(int sig)
+{
+	while (live() && sig == dump_signal && dump_ends)
+		sys_nanosleep(NSEC_PER_SEC); /* sysmon ends the process */
 }
 
 /* See struct gmp_host. On sysmon, of the memory of a program in any state. */

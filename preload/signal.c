@@ -1270,6 +1270,8 @@ int gmp_signal_send(struct g *gp, int sig, siginfo_t *info)
 		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
 		sys_sigmask(SIG_SETMASK, &old, NULL);
 		gmp_leave();
+		if (a.handler == (void *)SIG_DFL)
+			gmp_see_sent(sig);
 		return 0;
 	}
 	enqueue(gp, info);

@@ -78,7 +78,8 @@ def off():
 def owners():
     waits = Waits('12', 'rwlock')
     waits.child.send_signal(signal.SIGQUIT)
-    _, _, err = waits.end(go=False)
+    status, _, err = waits.end(go=False)
+    expect(status == -signal.SIGQUIT, f'status {status}')
     expect(re.search(r'^goroutine 14 \[rwlock read\](?: for \d+ m?s)? on 0x[0-9a-f]+ held by goroutine 1:$', err, re.M),
            'rwlock: ' + err)
 
