@@ -33,9 +33,9 @@
 #define FD_MIN	     500 /* out of the way of programs that count on numbers */
 #define LIMIT_MB     32
 #define MAX_LIMIT    4096
-#define MAX_GS	     200000			  /* of which the end tells what they wait for */
-#define KEEP_NS	     (10 * NSEC_PER_SEC)	  /* a trace that nobody collects */
-#define NETPOLL_ID   (tr.nprocs) /* p of the ring `others` in the file */
+#define MAX_GS	     200000		 /* of which the end tells what they wait for */
+#define KEEP_NS	     (10 * NSEC_PER_SEC) /* a trace that nobody collects */
+#define OTHERS	     GMP_MAXPROCS	 /* number of the ring `others` */
 
 struct ring {
 	char *chunks;		   /* CHUNKS of TRACE_CHUNK bytes, aligned; made once */
@@ -67,7 +67,18 @@ static struct {
 
 static struct p *p_of(uint32_t i)
 {
-	return i == NETPOLL_ID ? &tr.others : sched.allp[i];
+	return i == OTHERS ? &tr.others : sched.allp[i];
+}
+
+/* Rings in use: those of all Ps ever made, more of which may come while it records, then `others`. */
+static uint32_t nrings(void)
+{
+	return (uint32_t)sched.nallp + 1;
+}
+
+static uint32_t ring_number(uint32_t n)
+{
+	return n + 1 < nrings() ? n : OTHERS;
 }
 
 static struct trace_block *chunk(const struct ring *r, uint32_t n)
@@ -86,7 +97,7 @@ static struct trace_rec *begin_chunk(struct ring *r, const struct p *pp, uint32_
 /* Owner of pp: its chunk is full. The next record, or NULL. */
 static noinline struct trace_rec *next_chunk(struct p *pp)
 {
-	struct ring *r = &tr.rings[pp == &tr.others ? NETPOLL_ID : (uint32_t)pp->id];
+	struct ring *r = &tr.rings[pp == &tr.others ? OTHERS : (uint32_t)pp->id];
 	uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed); /* own */
 
 	chunk(r, head)->v[1] = pp->stat.switches;
@@ -221,7 +232,7 @@ static void grant(uint32_t i)
 /* What of the CPU time since the last look may be spent on records, in chunks. */
 static void add_budget(void)
 {
-	uint32_t most = CHUNKS * (NETPOLL_ID + 1);
+	uint32_t most = CHUNKS * nrings();
 	int64_t ts[2], n;
 
 	if (sys2(__NR_clock_gettime, 2 /* CLOCK_PROCESS_CPUTIME_ID */, ts) != 0)
@@ -248,13 +259,29 @@ static void put_counts(void)
 		  NULL, 0);
 }
 
+static bool make_ring(uint32_t i)
+{
+	struct ring *r = &tr.rings[i];
+	char *p;
+
+	if (r->chunks != NULL)
+		return true;
+	p = gmp_mmap((CHUNKS + 1) * TRACE_CHUNK);
+	if (p == NULL)
+		return false;
+	r->chunks = (char *)(((uintptr_t)p + TRACE_CHUNK - 1) & -(uintptr_t)TRACE_CHUNK);
+	return true;
+}
+
 static void drain(void)
 {
 	add_budget();
-	tr.first = (tr.first + 1) % (NETPOLL_ID + 1);
-	for (uint32_t n = 0; n <= NETPOLL_ID; n++) {
-		uint32_t i = (tr.first + n) % (NETPOLL_ID + 1); /* the budget may not reach all */
+	tr.first = (tr.first + 1) % nrings();
+	for (uint32_t n = 0; n < nrings(); n++) {
+		uint32_t i = ring_number((tr.first + n) % nrings()); /* the budget may not reach all */
 
+		if (!make_ring(i)) /* of a new P */
+			continue;
 		put_reasons(i); /* first: what the records refer to */
 		drain_ring(i);
 		grant(i);
@@ -267,11 +294,14 @@ static void drain(void)
 /* Chunks that are not full. */
 static void drain_rest(void)
 {
-	for (uint32_t i = 0; i <= NETPOLL_ID; i++) {
+	for (uint32_t n = 0; n < nrings(); n++) {
+		uint32_t i = ring_number(n);
 		struct ring *r = &tr.rings[i];
 		/* acquire: whole records */
 		struct trace_rec *end = atomic_load_explicit(&p_of(i)->trace, memory_order_acquire);
 
+		if (r->chunks == NULL)
+			continue;
 		drain_ring(i);
 		if (end == NULL || ((uintptr_t)end & -(uintptr_t)TRACE_CHUNK) != (uintptr_t)chunk(r, r->tail))
 			continue; /* it has got on meanwhile: that is written */
@@ -328,17 +358,13 @@ static int start(int fd, uint32_t limit_mb)
 
 	if (tr.nprocs == 0)
 		tr.nprocs = (uint32_t)sched.nallp;
-	for (uint32_t i = 0; i <= NETPOLL_ID; i++) {
+	for (uint32_t n = 0; n < nrings(); n++) {
+		uint32_t i = ring_number(n);
 		struct ring *r = &tr.rings[i];
 		struct trace_rec *at = atomic_load_explicit(&p_of(i)->trace, memory_order_acquire);
-		char *p;
 
-		if (r->chunks == NULL) {
-			p = gmp_mmap((CHUNKS + 1) * TRACE_CHUNK);
-			if (p == NULL)
-				return -12; /* ENOMEM */
-			r->chunks = (char *)(((uintptr_t)p + TRACE_CHUNK - 1) & -(uintptr_t)TRACE_CHUNK);
-		}
+		if (!make_ring(i))
+			return -12; /* ENOMEM */
 		r->tail = atomic_load_explicit(&r->head, memory_order_acquire);
 		r->granted = r->tail + (at != NULL);
 		r->from = at; /* a P that has not got to the end of its chunk since the last trace goes on in it */
@@ -354,9 +380,9 @@ static int start(int fd, uint32_t limit_mb)
 	atomic_store_explicit(&tr.stop, false, memory_order_relaxed);
 	tr.cpu = 0;
 	add_budget(); /* from here on; and what the begin needs */
-	tr.budget = CHUNKS * (NETPOLL_ID + 1);
-	for (uint32_t i = 0; i <= NETPOLL_ID; i++)
-		grant(i);
+	tr.budget = CHUNKS * nrings();
+	for (uint32_t n = 0; n < nrings(); n++)
+		grant(ring_number(n));
 	return 0;
 }
 
@@ -507,6 +533,6 @@ void gmp_trace_fork_child(void)
 	gmp_trace_ctl = (struct trace_ctl){0};
 	tr.to_file = false;
 	tr.busy = 0;
-	for (uint32_t i = 0; i <= NETPOLL_ID; i++)
-		atomic_store_explicit(&p_of(i)->trace, NULL, memory_order_relaxed); /* no other thread */
+	for (uint32_t n = 0; n < nrings(); n++)
+		atomic_store_explicit(&p_of(ring_number(n))->trace, NULL, memory_order_relaxed); /* no other thread */
 }

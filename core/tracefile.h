@@ -11,12 +11,13 @@
 #define TRACE_MAGIC 0x31545047u /* the `magic` of every block */
 
 enum trace_block_kind {
-	TB_START = 1, /* p: GOMAXPROCS; v[0]: the process; text: its name */
-	TB_RECS,      /* p: whose; v[0], v[1]: switches of that P before and after; then struct trace_rec */
-	TB_REASON,    /* p, v[0]: slot; then its text, 0-terminated: why a wait of that P's begins */
-	TB_COUNT,     /* v: live Gs | global queue << 32; local queues | idle Ps << 32; found by netpoll; hand-offs */
-	TB_G,	      /* at the end, of a living G: v[0]: goid; v[1]: waits since, 0 = does not; name[16], reason[40] */
-	TB_END,	      /* v[0]: 1 = the limit of size was reached */
+	TB_START = 1, /* p: number of Ps; v[0]: the process; text: its name */
+	TB_RECS,   /* p: whose, GMP_MAXPROCS: of threads without a P; v[0], v[1]: switches of that P before and after;
+		      then struct trace_rec */
+	TB_REASON, /* p, v[0]: slot; then its text, 0-terminated: why a wait of that P's begins */
+	TB_COUNT,  /* v: live Gs | global queue << 32; local queues | idle Ps << 32; found by netpoll; hand-offs */
+	TB_G,	   /* at the end, of a living G: v[0]: goid; v[1]: waits since, 0 = does not; name[16], reason[40] */
+	TB_END,	   /* v[0]: 1 = the limit of size was reached */
 };
 
 struct trace_block {

@@ -42,7 +42,8 @@ struct track {
 
 static struct {
 	const char *raw, *end;
-	uint32_t ntracks;
+	uint32_t nps, ntracks;
+	uint32_t order[MAX_TRACKS]; /* the numbers of the tracks that there are */
 	int64_t ns0, ns1;
 	uint64_t cycles0, cycles1, arrows;
 	uint32_t epoch;
@@ -400,7 +401,7 @@ static void first_pass(void)
 			js.ns1 = b->ns;
 			js.cycles1 = b->cycles;
 		}
-		if (b->kind == TB_REASON && b->p < js.ntracks && b->v[0] < PARK_CAUSES) {
+		if (b->kind == TB_REASON && b->p < MAX_TRACKS && b->v[0] < PARK_CAUSES) {
 			js.tracks[b->p].reasons[b->v[0]] = more;
 		} else if (b->kind == TB_COUNT) {
 			counters(b, before);
@@ -428,6 +429,22 @@ static void still_waiting(void)
 	}
 }
 
+/* Of all Ps at the beginning, those that came later and did something, and threads without one. */
+static void name_tracks(void)
+{
+	bool used[MAX_TRACKS] = {0};
+
+	for (const struct trace_block *b = next_block(NULL); b != NULL; b = next_block(b))
+		if (b->kind == TB_RECS && b->p < MAX_TRACKS)
+			used[b->p] = true;
+	for (uint32_t i = 0; i < MAX_TRACKS; i++) {
+		if (i >= js.nps && i != GMP_MAXPROCS && !used[i])
+			continue;
+		js.order[js.ntracks++] = i;
+		track_name(PS, i, i < GMP_MAXPROCS ? "P" : "netpoll", i < GMP_MAXPROCS, "", 0);
+	}
+}
+
 int gmp_trace_json(const void *raw, size_t size, int fd)
 {
 	const struct trace_block *b;
@@ -435,36 +452,36 @@ int gmp_trace_json(const void *raw, size_t size, int fd)
 	js.raw = raw;
 	js.end = js.raw + size;
 	b = next_block(NULL);
-	if (b == NULL || b->kind != TB_START || b->p >= MAX_TRACKS || b->size != 16)
+	if (b == NULL || b->kind != TB_START || b->size != 16)
 		return -1;
 	js.gs = memory(1024);
 	if (js.gs == NULL)
 		return -1;
-	js.ntracks = b->p + 1;
+	js.nps = b->p;
 	js.ns0 = b->ns;
 	js.cycles0 = b->cycles;
 	js.mask = 1023;
 	js.out.fd = fd;
 	process_name(PS, "Ps", (const char *)(b + 1));
 	process_name(THREADS, "threads", (const char *)(b + 1));
-	for (uint32_t i = 0; i < js.ntracks; i++)
-		track_name(PS, i, i + 1 < js.ntracks ? "P" : "netpoll", i + 1 < js.ntracks, "", 0);
 	first_pass();
+	name_tracks();
 	for (uint32_t i = 0; i < js.ntracks; i++)
-		advance(&js.tracks[i], i);
+		advance(&js.tracks[js.order[i]], js.order[i]);
 	for (;;) {
 		uint32_t first = NOBODY;
 
 		for (uint32_t i = 0; i < js.ntracks; i++)
-			if (js.tracks[i].block != NULL && (first == NOBODY || js.tracks[i].at < js.tracks[first].at))
-				first = i;
+			if (js.tracks[js.order[i]].block != NULL &&
+			    (first == NOBODY || js.tracks[js.order[i]].at < js.tracks[first].at))
+				first = js.order[i];
 		if (first == NOBODY)
 			break;
 		record(&js.tracks[first], first);
 		advance(&js.tracks[first], first);
 	}
 	for (uint32_t i = 0; i < js.ntracks; i++)
-		end_run(&js.tracks[i], i, js.cycles1);
+		end_run(&js.tracks[js.order[i]], js.order[i], js.cycles1);
 	still_waiting();
 	gmp_outf(&js.out, "\n]\n");
 	gmp_out_flush(&js.out);

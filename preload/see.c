@@ -163,7 +163,7 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc)
 
 	if (live() && sig == dump_signal &&
 	    (!dump_ends || gmp_tls.inshim > 0 || getg() == NULL || getg()->kind == GK_G0)) {
-		/* not to wait here: this is sysmon, or a thread that may hold a lock that it needs; see gmp_see_sent() */
+		/* not to wait here: it is sysmon, or may hold a lock that sysmon needs; see gmp_see_sent() */
 		gmp_dump_request(sig, dump_ends ? DUMP_KILL : 0);
 		return;
 	}

@@ -47,7 +47,7 @@ def common(events, procs):
     expect(begins.keys() == ends.keys(), 'arrows without an end')
     expect(all(begins[i][1] <= ends[i][1] for i in begins), 'an arrow goes back in time')
     around = {tid: sorted((e['ts'], e['ts'] + e['dur']) for e in slices if (e['pid'], e['tid']) == (1, tid))
-              for tid in range(procs + 1)}
+              for tid in (*range(procs), 256)}
     for tid, ts in begins.values():  # a viewer hangs an arrow on the slice around it
         at = bisect.bisect(around[tid], (ts + 0.002, 1e99))
         expect(any(ts <= end + 0.002 for _, end in around[tid][max(0, at - 3):at]),
