@@ -444,7 +444,7 @@ void gmp_mstart(void *mp) __attribute__((noreturn));
 int gmp_main_started(void);	/* sysmon, and Ms on demand from here on; on a G, idempotent; 0 or errno */
 void gmp_ready(struct g *gp);	 /* WAITING -> RUNNABLE; from any thread, inside gmp_enter() */
 void gmp_newproc(struct g *gp);	 /* first ready of a new G */
-bool gmp_gosched(void);		 /* let others run: to the global queue's tail; false: there was nobody */
+bool gmp_gosched(void);		 /* let others run: to the tail of the local queue; false: there was nobody */
 void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
 void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run something else until resumed */
 void gmp_entersyscall(void);

@@ -124,6 +124,14 @@ bool gmp_runqempty(struct p *pp)
 	}
 }
 
+#define LIVELY 16 /* switches while a thief backs off */
+
+/* Any thread: a count that only its P's M changes. */
+static uint64_t switches(const struct p *pp)
+{
+	return __atomic_load_n(&pp->stat.switches, __ATOMIC_RELAXED);
+}
+
 /* Take half of victim's queue into pp's ring behind tail t; returns how many. pp is the caller's own. */
 static uint32_t runqgrab(struct p *victim, struct p *pp, uint32_t t, bool steal_next)
 {
@@ -143,10 +151,17 @@ static uint32_t runqgrab(struct p *victim, struct p *pp, uint32_t t, bool steal_
 				return 0;
 			/*
 			 * The victim is about to run it, most likely: a wake-up and the block of the waker take some
-			 * 50 ns. Back off so that two Ps do not throw one G to and fro (Go: 3 us).
+			 * 50 ns. Back off so that two Ps do not throw one G to and fro (Go: 3 us; the kernel makes some
+			 * 55 of them). If the victim meanwhile went from G to G all the time, then whatever is next
+			 * there does not wait for long, and to move it here would cost more.
 			 */
-			if (atomic_load_explicit(&victim->status, memory_order_relaxed) == P_RUNNING && !sched.stress)
+			if (atomic_load_explicit(&victim->status, memory_order_relaxed) == P_RUNNING && !sched.stress) {
+				uint64_t before = switches(victim);
+
 				sys_nanosleep(3000);
+				if (switches(victim) - before >= LIVELY)
+					return 0;
+			}
 			if (!atomic_compare_exchange_strong_explicit(&victim->runnext, &next, NULL,
 								     memory_order_acquire, memory_order_relaxed))
 				continue;

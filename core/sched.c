@@ -40,7 +40,8 @@
 #define RESIZE_NS INT64_C(1000000) /* gmp_procresize: between two looks at the Ps that are to go */
 #define COALESCE_TIMERS 32
 #define COALESCE_NS INT64_C(500000)
-#define FAST_SWITCHES 8 /* direct switches between two looks at the timers */
+#define FAST_SWITCHES 8 /* direct switches between two looks at the timers, while there are some */
+#define GLOBAL_TICKS 61 /* Go: one in so many looks at the global queue first */
 
 struct sched sched;
 struct gmp_host gmp_host;
@@ -640,9 +641,9 @@ static void switch_to_g0(struct g *gp)
 }
 
 /*
- * On gp's stack: may it go to another G without g0? Now and then not, so that timers and the network are looked at. Nor
- * when it may stand on its alternate signal stack: the kernel lets nobody change that from there, and the next G's
- * handlers would run on it.
+ * On gp's stack: may it go to another G without g0? Not when it is time to look at the timers or at the global queue
+ * (findrunnable). Nor when it may stand on its alternate signal stack: the kernel lets nobody change that from there,
+ * and the next G's handlers would run on it.
  */
 static bool may_go_direct(struct g *gp, struct p *pp)
 {
@@ -651,7 +652,11 @@ static bool may_go_direct(struct g *gp, struct p *pp)
 	return pp != NULL && mp->lockedg == NULL && !sched.stress &&
 	       !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
 	       (likely(gp->altstack.sp == NULL) || arch_sp() - (uintptr_t)gp->altstack.sp >= gp->altstack.size) &&
-	       ++pp->fasttick % FAST_SWITCHES != 0;
+	       /* relaxed: hints; who adds work elsewhere wakes an M for it */
+	       (likely(atomic_load_explicit(&pp->timer0_when, memory_order_relaxed) == 0) ||
+		++pp->fasttick % FAST_SWITCHES != 0) &&
+	       (likely(atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) ||
+		pp->schedtick % GLOBAL_TICKS != 0);
 }
 
 /* From gp to next, which the caller took off a queue; by way of g0 if next is still on its way off its own stack. */
@@ -694,39 +699,58 @@ void gmp_block_switch(struct g *gp)
 	resumed(gp);
 }
 
-bool gmp_gosched(void)
+static struct g *globrunqget(struct p *pp, int max)
 {
-	struct g *gp = getg(), *next = NULL;
-	struct p *pp = gp->m->p;
-	bool direct = may_go_direct(gp, pp);
+	struct g *gp;
 
-	/* The G pays for the end of its slice itself: runnext need not go to the back as well (findrunnable). */
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed))
-		end_slice(pp);
-	if (direct && gmp_runqempty(pp)) {
-		if (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0) /* nobody to yield to */
-			return false;
-		/* The first of the global queue, and the caller to its end, under one lock. */
-		gmp_lock(&sched.lock);
-		next = gmp_globrunqget_locked(pp, 1);
-		atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
-		gmp_globrunqput_locked(gp);
-		if (next == NULL)
-			next = gmp_globrunqget_locked(pp, 1);
-		gmp_unlock(&sched.lock);
-		if (next != gp) {
-			switch_direct(gp, next, false);
-			return true;
-		}
-		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner again */
-		return false;
-	}
+	gmp_lock(&sched.lock);
+	gp = gmp_globrunqget_locked(pp, max);
+	gmp_unlock(&sched.lock);
+	return gp;
+}
+
+/* On gp's stack, inside gmp_enter(): to the end of the global queue, and on when an M takes it from there. */
+static void gosched_global(struct g *gp)
+{
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
 	gmp_lock(&sched.lock);
 	gmp_globrunqput_locked(gp);
 	gmp_unlock(&sched.lock);
-	if (direct) {
-		gmp_block_switch(gp);
+	switch_to_g0(gp);
+	resumed(gp);
+}
+
+/*
+ * To the end of the local queue, which all Gs there run before; those of the global one have their tick. Only a G whose
+ * slice is over goes to the global queue, as Go's gosched always does: taking sched.lock for every yield costs more
+ * than the switch.
+ */
+bool gmp_gosched(void)
+{
+	struct g *gp = getg(), *next = NULL;
+	struct p *pp = gp->m->p;
+	bool direct = may_go_direct(gp, pp), inherit = false;
+
+	if (unlikely(pp == NULL || atomic_load_explicit(&pp->preempt, memory_order_relaxed))) {
+		/* It pays for the end of its slice itself: runnext need not go to the back as well (findrunnable). */
+		if (pp != NULL)
+			end_slice(pp);
+		gosched_global(gp);
+		return true;
+	}
+	if (direct && gmp_runqempty(pp) &&
+	    (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 || (next = globrunqget(pp, 0)) == NULL))
+		return false; /* nobody to yield to */
+	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
+	gmp_runqput(pp, gp, false); /* before another is taken: a thief never finds the queue empty */
+	if (direct && next == NULL)
+		next = gmp_runqget(pp, &inherit);
+	if (next == gp) { /* the others were stolen */
+		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed); /* owner again */
+		return false;
+	}
+	if (likely(next != NULL)) {
+		switch_direct(gp, next, inherit);
 	} else {
 		switch_to_g0(gp);
 		resumed(gp);
@@ -743,16 +767,6 @@ void gmp_goexit(void)
 }
 
 /* --- finding work; g0 --- */
-
-static struct g *globrunqget(struct p *pp, int max)
-{
-	struct g *gp;
-
-	gmp_lock(&sched.lock);
-	gp = gmp_globrunqget_locked(pp, max);
-	gmp_unlock(&sched.lock);
-	return gp;
-}
 
 /* Make runnable what is due on a P's heap, on the caller's queue. True when something was. */
 static bool fire_timers(struct m *mp, struct p *whose, int64_t *now)
@@ -907,7 +921,7 @@ top:
 	fired = fire_timers(mp, pp, &now);
 
 	/* Once in 61 ticks look at the global queue first: two Gs that ready each other must not hide it. */
-	if (pp->schedtick % 61 == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
+	if (pp->schedtick % GLOBAL_TICKS == 0 && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0) {
 		gp = globrunqget(pp, 1);
 		if (gp != NULL && !fired)
 			return gp;
@@ -1206,17 +1220,6 @@ void gmp_reacquire(struct g *gp)
 
 /* --- LockOSThread --- */
 
-/* On gp's stack, inside gmp_enter(): to the global queue, and on when another M takes it from there. */
-static void change_m(struct g *gp)
-{
-	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
-	gmp_lock(&sched.lock);
-	gmp_globrunqput_locked(gp);
-	gmp_unlock(&sched.lock);
-	switch_to_g0(gp);
-	resumed(gp);
-}
-
 /*
  * m0, the process's first kernel thread, stands for the process and for the main thread: it has the main thread's tid,
  * and its exit would make a zombie of the process. So it does not get the properties of another G's kernel thread, nor
@@ -1230,7 +1233,7 @@ void gmp_lock_own_thread(void)
 	if (gp->lockcnt == 0 && gp->m == sched.m0 && gp != sched.maing && gmp_tls.inshim == 1 &&
 	    gp->status == G_RUNNING) {
 		gp->lockedm = &not_m0;
-		change_m(gp);
+		gosched_global(gp);
 	}
 	gmp_lock_os_thread();
 	gmp_leave();
@@ -1278,7 +1281,7 @@ void gmp_shed_os_thread(void)
 	gp->lockedm = NULL;
 	mp->lockedg = NULL;
 	mp->exiting = true;
-	change_m(gp);
+	gosched_global(gp);
 	gmp_leave();
 	gmp_entersyscall();
 	/* acquire: pairs with the kernel's store when the thread is gone; it also wakes us, by a shared wake-up */
