@@ -36,14 +36,23 @@
 #define SCAVENGE_NS    INT64_C(20000000)
 #define AUDIT_NS       INT64_C(10000000) /* a wait on a descriptor that lasts this long is checked; see netpoll.c */
 
-/* Somebody could use pp: only then is it worth disturbing its G. */
+/* The G on pp is to do something for another when it next leaves the shim, as preload/props.c asks. */
+static bool wanted(struct p *pp)
+{
+	struct m *mp = pp->m;
+	struct g *gp = mp != NULL ? mp->curg : NULL;
+
+	return gp != NULL && gp->tls != NULL && atomic_load_explicit(&gp->tls->deferred, memory_order_relaxed) != 0;
+}
+
+/* Somebody could use pp, or wants its G: only then is it worth disturbing it. */
 static bool work_waits(struct p *pp, int64_t now)
 {
 	int64_t timer = atomic_load_explicit(&pp->timer0_when, memory_order_relaxed); /* a hint */
 
 	if (unlikely(atomic_load_explicit(&pp->retiring, memory_order_relaxed))) /* gmp_procresize waits */
 		return true;
-	return !gmp_runqempty(pp) || atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0 ||
+	return wanted(pp) || !gmp_runqempty(pp) || atomic_load_explicit(&sched.runqsize, memory_order_relaxed) > 0 ||
 	       (timer != 0 && timer + LATE_NS < now);
 }
 
