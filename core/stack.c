@@ -26,6 +26,7 @@
 #define SLAB_FIRST 8	/* slots of a class's first slab */
 #define SLAB_OPEN 8	/* slots opened by one mprotect */
 #define GFREE_BATCH 32	/* Go: gfput moves 32 of 64 */
+#define SHIFTS 16	/* different places of a G in its slot */
 #define SMALL_STACK ((size_t)256 << 10)
 #define STACK_SLACK ((size_t)16 << 10) /* for SIG_NOTIFY's frame, with vector state: the program's stack is whole */
 #define KEEP_TOP ((size_t)8 << 10)     /* what every G touches; not worth giving back */
@@ -152,6 +153,16 @@ static void make_executable(struct g *gp)
 	     PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
+/*
+ * All slots being alike, what a switch touches would lie at the same offset in a page for all Gs, in a few sets of the
+ * caches. So neighbours differ by a line; the two pages that a parked G touches have room for that. (A slot without a
+ * stack has none.)
+ */
+static size_t shift_of(const struct stack_class *sc, const char *slot)
+{
+	return sc->stacksize == 0 ? 0 : (uintptr_t)slot / sc->slot_size % SHIFTS * 64;
+}
+
 static struct g *new_slot(struct stack_class *sc)
 {
 	struct g *gp, *head;
@@ -165,7 +176,7 @@ static struct g *new_slot(struct stack_class *sc)
 	if (slot == NULL)
 		return NULL;
 	end = slot + sc->slot_size;
-	gp = (struct g *)((uintptr_t)(end - sizeof(struct g)) & -(uintptr_t)64);
+	gp = (struct g *)((uintptr_t)(end - shift_of(sc, slot) - sizeof(struct g)) & -(uintptr_t)64);
 	gp->tcb = (char *)(((uintptr_t)gp - gmp_host.tcb_size) & -(uintptr_t)gmp_host.tls_align);
 	gp->stack_lo = slot + sc->guardsize;
 	gp->stack_hi = gp->tcb - (gmp_host.tls_size - gmp_host.tcb_size);
