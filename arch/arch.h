@@ -76,6 +76,7 @@ void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigact
  * Provided by arch_cpu.h:
  *   long arch_syscall6(long nr, long a, long b, long c, long d, long e, long f)   -errno on failure
  *   void arch_pause(void)            a hint inside a spin loop
+ *   void arch_mb_after_rmw(void)     a full barrier, given that an atomic read-modify-write comes before it
  *   uint64_t arch_cycles(void)       a cheap monotonic counter, the same on all CPUs
  *   uintptr_t arch_get_tp(void)      the thread pointer
  *   void arch_set_tp(uintptr_t)      set it; the caller must not touch TLS across the call

@@ -443,6 +443,8 @@ void gmp_schedinit(int gomaxprocs);
 void gmp_mstart(void *mp) __attribute__((noreturn));
 int gmp_main_started(void);	/* sysmon, and Ms on demand from here on; on a G, idempotent; 0 or errno */
 void gmp_ready(struct g *gp);	 /* WAITING -> RUNNABLE; from any thread, inside gmp_enter() */
+void gmp_ready_queue(struct g *gp); /* the first half of it; then any atomic read-modify-write, then ... */
+void gmp_ready_wake(void);	    /* ... the second */
 void gmp_newproc(struct g *gp);	 /* first ready of a new G */
 bool gmp_gosched(void);		 /* let others run: to the tail of the local queue; false: there was nobody */
 void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
@@ -481,6 +483,12 @@ struct g *gmp_globrunqget_locked(struct p *pp, int max);
 uint64_t gmp_park_prepare(struct parker *pk);
 enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t deadline, const char *why);
 void gmp_park_abort(struct parker *pk, uint64_t ticket); /* after prepare: do not wait */
+/*
+ * prepare and commit in another cut, for a G's wait without a deadline: begin, publish the ticket, do any atomic
+ * read-modify-write (an unlock), end. From begin on others may make the G runnable: it must go on to end at once.
+ */
+uint64_t gmp_park_begin(struct g *gp, const char *why);
+enum park_result gmp_park_end(struct g *gp, uint64_t ticket, const char *why);
 bool gmp_wake(struct parker *pk, uint64_t ticket, enum park_result why); /* false: somebody else won */
 int gmp_wake_claim(struct parker *pk, uint64_t ticket, enum park_result why); /* 0 lost, 1 won, 2 ready gp */
 struct parker *gmp_my_parker(struct parker *foreign); /* the G's own, or *foreign where there is none */

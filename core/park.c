@@ -9,6 +9,8 @@
  * prepare and the last step are the owner's; the others are CASes, so exactly one waker wins. A waker that
  * finds PREPARED leaves the result and the owner never switches away. One that finds PARKED makes the G
  * runnable, perhaps before its registers are saved: ctx.running keeps it from being resumed too early.
+ * gmp_park_begin goes to PARKED by a store, under the lock of the queue: for the usual waker nothing lies
+ * between PREPARED and PARKED then, and the unlock's atomic operation is the barrier that the CAS was.
  *
  * Signals and cancellation: the sender stores its request first and then calls gmp_interrupt; commit
  * makes its CAS to PARKED first and looks at the requests after it. Both sides are seq_cst (StoreLoad),
@@ -76,41 +78,74 @@ static enum park_result park_foreign(struct parker *pk, uint64_t ticket, int64_t
 	return park_result(pk, ticket);
 }
 
+/* gp is PARKED, or woken again, and WAITING for everybody: look at the requests, then switch away. */
+static enum park_result parked(struct g *gp, uint64_t ticket, const char *why)
+{
+	struct parker *pk = &gp->parker;
+	/* seq_cst: PARKED was stored before; pairs with store, then gmp_interrupt, of the sender */
+	bool request = (atomic_load(&gp->sigpending) & (~gp->sigmask | atomic_load(&gp->sigwaits))) != 0 ||
+		       atomic_load(&gp->cancel_wake) ||
+		       atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed);
+	uint64_t w = WORD(ticket, PARKER_PARKED);
+
+	if (unlikely(request) &&
+	    atomic_compare_exchange_strong(&pk->word, &w, WORD(ticket, PARKER_WOKEN + PARK_INTR))) {
+		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
+	} else {
+		gmp_trace_park(gp->m->p, gp, gmp_count_park(gp->m->p, why));
+		GMP_PROBE3(park, gp->goid, why, gp->waitobj);
+		gmp_block_switch(gp);
+	}
+	gp->waitobj = NULL;
+	return park_result(pk, ticket);
+}
+
+/* For everybody gp waits from here on, though it is still on its stack. */
+static void set_waiting(struct g *gp, const char *why)
+{
+	gp->waitreason = why;
+	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
+	/* relaxed: the store or CAS of PARKED publishes it */
+	atomic_store_explicit(&gp->status, G_WAITING, memory_order_relaxed);
+}
+
 enum park_result gmp_park_commit(struct parker *pk, uint64_t ticket, int64_t deadline, const char *why)
 {
 	struct g *gp = pk->gp;
 	uint64_t w = WORD(ticket, PARKER_PREPARED);
+	enum park_result r;
 
 	if (gp == NULL)
 		return park_foreign(pk, ticket, deadline);
 	if (deadline != GMP_NO_DEADLINE)
 		gmp_timer_add(gp, deadline, ticket);
-	gp->waitreason = why;
-	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
-	/* relaxed: still RUNNING for everybody until the CAS below publishes it */
-	atomic_store_explicit(&gp->status, G_WAITING, memory_order_relaxed);
+	set_waiting(gp, why);
 	if (atomic_compare_exchange_strong(&pk->word, &w, WORD(ticket, PARKER_PARKED))) {
-		/* seq_cst CAS above, load here: pairs with store then gmp_interrupt of the sender */
-		bool request = (atomic_load(&gp->sigpending) & (~gp->sigmask | atomic_load(&gp->sigwaits))) != 0 ||
-			       atomic_load(&gp->cancel_wake) ||
-			       atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed);
-
-		w = WORD(ticket, PARKER_PARKED);
-		if (unlikely(request) && atomic_compare_exchange_strong(&pk->word, &w,
-									 WORD(ticket, PARKER_WOKEN + PARK_INTR))) {
-			atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
-		} else {
-			gmp_trace_park(gp->m->p, gp, gmp_count_park(gp->m->p, why));
-			GMP_PROBE3(park, gp->goid, why, gp->waitobj);
-			gmp_block_switch(gp);
-		}
+		r = parked(gp, ticket, why);
 	} else {
 		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
+		gp->waitobj = NULL;
+		r = park_result(pk, ticket);
 	}
-	gp->waitobj = NULL;
 	if (deadline != GMP_NO_DEADLINE)
 		gmp_timer_del(gp);
-	return park_result(pk, ticket);
+	return r;
+}
+
+uint64_t gmp_park_begin(struct g *gp, const char *why)
+{
+	struct parker *pk = &gp->parker;
+	uint64_t ticket = WORD_TICKET(atomic_load_explicit(&pk->word, memory_order_relaxed)) + 1; /* as in prepare */
+
+	set_waiting(gp, why);
+	atomic_store_explicit(&pk->word, WORD(ticket, PARKER_PARKED), memory_order_release);
+	return ticket;
+}
+
+enum park_result gmp_park_end(struct g *gp, uint64_t ticket, const char *why)
+{
+	arch_mb_after_rmw();
+	return parked(gp, ticket, why);
 }
 
 /*

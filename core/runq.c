@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Run queues. Local (Go's runqput family): a ring of 256 with one producer, its owner, and many
- * consumers: the owner and thieves advance head by CAS. runnext is a slot of one that the owner fills by
- * exchange and anybody empties by CAS. Global: an intrusive list under sched.lock.
+ * consumers: the owner and thieves advance head by CAS. runnext is a slot of one that only the owner fills and
+ * anybody empties by CAS. Global: an intrusive list under sched.lock.
  */
 #include "core/gmp.h"
 
@@ -35,11 +35,12 @@ void gmp_runqput(struct p *pp, struct g *gp, bool next)
 	if (sched.stress && next && (gmp_fastrand() & 1))
 		next = false;
 	if (next) {
-		/*
-		 * release: the G's state; pairs with the CAS-acquire of whoever takes it. seq_cst: the submit, for the
-		 * caller's look at the spinners that follows.
-		 */
-		gp = atomic_exchange(&pp->runnext, gp);
+		/* release, here and in the exchange: the G's state; pairs with the CAS-acquire of whoever takes it */
+		if (likely(atomic_load_explicit(&pp->runnext, memory_order_relaxed) == NULL)) { /* stays so */
+			atomic_store_explicit(&pp->runnext, gp, memory_order_release);
+			return;
+		}
+		gp = atomic_exchange_explicit(&pp->runnext, gp, memory_order_acq_rel);
 		if (gp == NULL)
 			return;
 	}

@@ -495,7 +495,7 @@ static struct p *curp(void)
 	return gp != NULL && gp->m != NULL ? gp->m->p : NULL;
 }
 
-static void ready(struct g *gp, bool next)
+void gmp_ready_queue(struct g *gp)
 {
 	struct p *pp = curp();
 
@@ -503,21 +503,26 @@ static void ready(struct g *gp, bool next)
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the run queue publishes it */
 	if (likely(pp != NULL)) {
 		gmp_trace(pp, TR_READY, gp);
-		gmp_runqput(pp, gp, next);
-		if (unlikely(!next || sched.stress))
-			atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
+		gmp_runqput(pp, gp, true);
 	} else {
 		gmp_lock(&sched.lock);
 		gmp_trace_ready_locked(gp);
 		gmp_globrunqput_locked(gp);
 		gmp_unlock(&sched.lock);
 	}
+}
+
+void gmp_ready_wake(void)
+{
+	arch_mb_after_rmw(); /* submit, StoreLoad, look for spinners */
 	gmp_wakep();
 }
 
 void gmp_ready(struct g *gp)
 {
-	ready(gp, true);
+	gmp_ready_queue(gp);
+	atomic_thread_fence(memory_order_seq_cst); /* submit, StoreLoad, look for spinners */
+	gmp_wakep();
 }
 
 void gmp_newproc(struct g *gp)
@@ -530,7 +535,7 @@ void gmp_newproc(struct g *gp)
 	if (pp != NULL)
 		pp->stat.created++;
 	GMP_PROBE2(create, gp->goid, gp->parent);
-	ready(gp, true);
+	gmp_ready(gp);
 }
 
 /* A list linked by schedlink, all WAITING and claimed by the caller. Go's injectglist. */

@@ -145,12 +145,9 @@ static void dequeue(struct sema_waiter **link, struct sema_waiter *w)
 		head->tail = w->prev;
 }
 
-enum park_result gmp_sema_wait(struct sema_waiter *w, int64_t deadline, const char *why)
+/* After a wait that nobody's claim ended: off the queue, whatever address it has been moved to. */
+static void leave_queue(struct sema_waiter *w)
 {
-	enum park_result r = gmp_park_commit(w->pk, w->ticket, deadline, why);
-
-	if (r == PARK_READY)
-		return r; /* the waker dequeued it */
 	for (;;) {
 		const void *addr = atomic_load_explicit(&w->addr, memory_order_relaxed); /* rechecked below */
 		struct sema_bucket *b = gmp_sema_lock(addr);
@@ -160,8 +157,36 @@ enum park_result gmp_sema_wait(struct sema_waiter *w, int64_t deadline, const ch
 			dequeue(find(b, addr), w);
 		gmp_sema_unlock(b);
 		if (same)
-			return r;
+			return;
 	}
+}
+
+enum park_result gmp_sema_wait(struct sema_waiter *w, int64_t deadline, const char *why)
+{
+	enum park_result r = gmp_park_commit(w->pk, w->ticket, deadline, why);
+
+	if (r != PARK_READY) /* else the waker dequeued it */
+		leave_queue(w);
+	return r;
+}
+
+enum park_result gmp_sema_wait_on(struct sema_bucket *b, struct sema_waiter *w, const void *addr, bool first,
+				  int64_t deadline, const char *why)
+{
+	struct g *gp = w->pk->gp;
+	bool quick = gp != NULL && deadline == GMP_NO_DEADLINE;
+	enum park_result r;
+
+	w->ticket = quick ? gmp_park_begin(gp, why) : gmp_park_prepare(w->pk);
+	if (unlikely(first))
+		gmp_sema_enqueue_first(b, w, addr);
+	else
+		gmp_sema_enqueue(b, w, addr);
+	gmp_sema_unlock(b);
+	r = quick ? gmp_park_end(gp, w->ticket, why) : gmp_park_commit(w->pk, w->ticket, deadline, why);
+	if (r != PARK_READY)
+		leave_queue(w);
+	return r;
 }
 
 int gmp_sema_claim(struct sema_bucket *b, const void *addr, int n, uint32_t bitset, struct g ***tail)
@@ -229,14 +254,25 @@ void gmp_sema_ready(struct g *list)
 	}
 }
 
+void gmp_sema_unlock_ready(struct sema_bucket *b, struct g *list)
+{
+	if (list != NULL && list->schedlink == NULL) {
+		gmp_ready_queue(list);
+		gmp_sema_unlock(b);
+		gmp_ready_wake();
+	} else {
+		gmp_sema_unlock(b);
+		gmp_sema_ready(list);
+	}
+}
+
 int gmp_sema_wake(const void *addr, int n, uint32_t bitset)
 {
 	struct g *list = NULL, **tail = &list;
 	struct sema_bucket *b = gmp_sema_lock(addr);
 	int woken = gmp_sema_claim(b, addr, n, bitset, &tail);
 
-	gmp_sema_unlock(b);
-	gmp_sema_ready(list);
+	gmp_sema_unlock_ready(b, list);
 	return woken;
 }
 
@@ -257,10 +293,7 @@ int gmp_futex_wait(const uint32_t *addr, uint32_t val, uint32_t bitset, int64_t 
 		gmp_leave();
 		return -EAGAIN;
 	}
-	w.ticket = gmp_park_prepare(w.pk);
-	gmp_sema_enqueue(b, &w, addr);
-	gmp_sema_unlock(b);
-	r = gmp_sema_wait(&w, deadline, why);
+	r = gmp_sema_wait_on(b, &w, addr, false, deadline, why);
 	gmp_leave();
 	return r == PARK_READY ? 0 : r == PARK_TIMEOUT ? -ETIMEDOUT : -EINTR;
 }

@@ -37,6 +37,13 @@ void gmp_sema_enqueue(struct sema_bucket *b, struct sema_waiter *w, const void *
 enum park_result gmp_sema_wait(struct sema_waiter *w, int64_t deadline, const char *why);
 
 /*
+ * Bucket held, and given up here: enqueue w, whose pk and bitset are set, prepare its parker and wait; as the three
+ * steps above. first: before all others.
+ */
+enum park_result gmp_sema_wait_on(struct sema_bucket *b, struct sema_waiter *w, const void *addr, bool first,
+				  int64_t deadline, const char *why);
+
+/*
  * Bucket held: dequeue up to n waiters of addr whose bitset meets `bitset` and claim them with PARK_READY. Gs to be
  * made runnable are appended to *list, whose tail link is *tail. Returns how many were claimed.
  */
@@ -47,6 +54,7 @@ struct sema_waiter *gmp_sema_first(struct sema_bucket *b, const void *addr); /* 
 
 /* Make the Gs of a claim list runnable. No lock held. */
 void gmp_sema_ready(struct g *list);
+void gmp_sema_unlock_ready(struct sema_bucket *b, struct g *list); /* the bucket is held, and given up here */
 
 /* Lock, claim, unlock, ready. */
 int gmp_sema_wake(const void *addr, int n, uint32_t bitset);

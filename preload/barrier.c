@@ -53,10 +53,7 @@ static enum park_result wait_in(const void *key, struct sema_bucket *b, uint32_t
 	struct sema_waiter w = {.bitset = class};
 
 	w.pk = gmp_my_parker(&foreign);
-	w.ticket = gmp_park_prepare(w.pk);
-	gmp_sema_enqueue(b, &w, key);
-	gmp_sema_unlock(b);
-	return gmp_sema_wait(&w, GMP_NO_DEADLINE, why);
+	return gmp_sema_wait_on(b, &w, key, false, GMP_NO_DEADLINE, why);
 }
 
 static int barrier_wait(struct pthread_barrier *bar)

@@ -82,8 +82,7 @@ static int signal_one(pthread_cond_t *c)
 
 	if (gmp_sema_claim(b, key_of(c), 1, UINT32_MAX, &tail) == 0)
 		atomic_fetch_add_explicit(missed_of(c), 2, memory_order_relaxed); /* bucket lock */
-	gmp_sema_unlock(b);
-	gmp_sema_ready(list);
+	gmp_sema_unlock_ready(b, list);
 	return 0;
 }
 

@@ -121,13 +121,7 @@ static int wait_word(word32 *w, int64_t deadline, bool first, bool quiet)
 		gmp_leave();
 		return 0;
 	}
-	sw.ticket = gmp_park_prepare(sw.pk);
-	if (first)
-		gmp_sema_enqueue_first(b, &sw, (const void *)w);
-	else
-		gmp_sema_enqueue(b, &sw, (const void *)w);
-	gmp_sema_unlock(b);
-	r = gmp_sema_wait(&sw, deadline, "mutex lock");
+	r = gmp_sema_wait_on(b, &sw, (const void *)w, first, deadline, "mutex lock");
 	if (quiet && r == PARK_READY && sw.granted)
 		gmp_leave_quiet();
 	else
@@ -197,8 +191,7 @@ static noinline bool release_waited(word32 *w, uint32_t was)
 		atomic_store_explicit(w, FREE, memory_order_release);
 		woke = gmp_sema_claim(b, (const void *)w, 1, UINT32_MAX, &tail) > 0;
 	}
-	gmp_sema_unlock(b);
-	gmp_sema_ready(list);
+	gmp_sema_unlock_ready(b, list);
 	gmp_leave();
 	return woke;
 }

@@ -224,10 +224,7 @@ static noinline int lock_slow(pthread_rwlock_t *rw, bool writer, clockid_t clock
 		}
 		w.bitset = writer ? WRITER : READER;
 		w.pk = gmp_my_parker(&foreign);
-		w.ticket = gmp_park_prepare(w.pk);
-		gmp_sema_enqueue(b, &w, key);
-		gmp_sema_unlock(b);
-		r = gmp_sema_wait(&w, deadline, writer ? "rwlock write" : "rwlock read");
+		r = gmp_sema_wait_on(b, &w, key, false, deadline, writer ? "rwlock write" : "rwlock read");
 		if (r == PARK_TIMEOUT) {
 			/* Readers may have waited for this writer only; and WAITERS may be true no more. */
 			b = gmp_sema_lock(key);

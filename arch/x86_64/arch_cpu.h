@@ -24,6 +24,11 @@ static inline void arch_pause(void)
 	__asm__ volatile("pause");
 }
 
+static inline void arch_mb_after_rmw(void)
+{
+	__asm__ volatile("" : : : "memory"); /* a locked instruction is a full barrier */
+}
+
 static inline uint64_t arch_cycles(void)
 {
 	uint32_t lo, hi;

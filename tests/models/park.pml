@@ -8,8 +8,13 @@
  * consumed is not lost (gives == READY results); the G is never made runnable twice nor resumed before its registers
  * are saved; nobody sleeps for ever (no invalid end state), also when the signal is all that comes.
  *
+ * BEGIN: gmp_park_begin and gmp_park_end instead of prepare and commit, without a timer.
+ *
  * RUN
  * RUN -DSIGNAL_ONLY
+ * RUN -DBEGIN
+ * RUN -DBEGIN -DSIGNAL_ONLY
+ * BUG -DBEGIN -DSIGNAL_ONLY -DREQUEST_BEFORE_PREPARE
  * BUG -DSIGNAL_ONLY -DREQUEST_BEFORE_PREPARE    looks for requests, then prepares
  * BUG -DNO_TICKETS                           a late timer ends the next wait, or wakes twice
  * BUG -DNO_RUNNING                           resumed while still on its stack
@@ -69,6 +74,12 @@ active proctype owner()
 #ifdef REQUEST_BEFORE_PREPARE
 		asked = request;
 #endif
+#ifdef BEGIN
+		atomic { ticket++; state = PARKED } /* a store, as below; the queue's lock is held */
+#ifndef SIGNAL_ONLY
+		obj_ticket = ticket; /* seen when the lock is given up */
+#endif
+#else
 		atomic { ticket++; state = PREPARED } /* the owner's alone: IDLE before */
 #ifndef SIGNAL_ONLY
 		obj_ticket = ticket; /* under the queue's lock */
@@ -80,6 +91,7 @@ active proctype owner()
 			:: else -> goto woken
 			fi
 		}
+#endif
 #ifndef REQUEST_BEFORE_PREPARE
 		asked = request;
 #endif

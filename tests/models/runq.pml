@@ -11,6 +11,7 @@
  * BUG -DGET_NO_CAS         the owner does
  * BUG -DPUT_STALE_HEAD     the owner takes the ring for not full though it is
  * BUG -DRUNNEXT_NO_CAS     a thief takes runnext without comparing
+ * BUG -DRUNNEXT_STORE      the owner stores over a G in runnext that a thief may take meanwhile
  */
 #define SIZE 4
 #define GS 5
@@ -84,7 +85,16 @@ active proctype owner()
 	:: g <= GS && !done_putting ->
 		if
 		:: true -> old = g	/* next == false */
-		:: g % 3 == 2 -> atomic { old = runnext; runnext = g } /* next: what was there goes to the ring */
+		:: g % 3 == 2 -> /* next: what was there goes to the ring */
+			old = runnext;
+			if
+			:: old == 0 -> runnext = g /* a store: nobody else fills it */
+#ifdef RUNNEXT_STORE
+			:: else -> runnext = g
+#else
+			:: else -> atomic { old = runnext; runnext = g }
+#endif
+			fi
 		fi;
 		if
 		:: old != 0 -> put_ring(old)
