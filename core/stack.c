@@ -275,21 +275,22 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 		*ret_err = 11; /* EAGAIN */
 		return NULL;
 	}
+	/* relaxed, all: the run queue publishes the G */
 	gp->user_stack = false;
-	gp->lockcnt = 0;
+	atomic_store_explicit(&gp->lockcnt, 0, memory_order_relaxed);
 	gp->prio = 0;
 	gp->user_locks = 0;
 	gp->lockedm = NULL;
 	gp->m = NULL;
-	gp->exited = 0;
-	gp->joinstate = 0;
+	atomic_store_explicit(&gp->exited, 0, memory_order_relaxed);
+	atomic_store_explicit(&gp->joinstate, 0, memory_order_relaxed);
 	gp->result = NULL;
-	gp->sigpending = 0;
+	atomic_store_explicit(&gp->sigpending, 0, memory_order_relaxed);
 	gp->sigq = NULL;
 	gp->props = NULL;
 	gp->altstack = (struct gmp_altstack){0};
-	gp->cancel_wake = 0;
-	gp->cpu_ns = 0;
+	atomic_store_explicit(&gp->cancel_wake, 0, memory_order_relaxed);
+	atomic_store_explicit(&gp->cpu_ns, 0, memory_order_relaxed);
 	gp->born = arch_cycles();
 	gp->name[0] = '\0';
 	gp->goid = atomic_fetch_add_explicit(&sched.goidgen, 1, memory_order_relaxed) + 1;

@@ -19,6 +19,7 @@ struct gmp_tls_module { /* a module in the static TLS block */
 struct gmp_tcb_layout {
 	size_t list, tid, robust_prev, robust_head, cleanup, cleanup_jmp_buf, cancelhandling;
 	size_t specific, specific_block, user_stack, setxid_futex, joinid, result;
+	size_t specific_used; /* a flag of setspecific, seen to work; 0: not known */
 	size_t res;	    /* struct __res_state; learnt from the sysmon thread */
 	ptrdiff_t resp;	    /* TLS offset of __resp */
 	ptrdiff_t rseq;	    /* of the rseq area, 0 = none */

@@ -298,6 +298,7 @@ int gmp_go_live(void)
 	init_nopreempt();
 	gmp_stdio_live();
 	gmp_check_execstack();
+	gmp_tsd_live();
 	gmp_props_init();
 	gmp_cpu_live();
 	gmp_preempt_init();

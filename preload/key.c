@@ -80,12 +80,36 @@ void hook_tss_delete(tss_t key)
 	hook_pthread_key_delete(key);
 }
 
+/*
+ * libc notes in the TCB that a thread has set a value, in a byte behind the table of second-level blocks. It saves
+ * most threads a walk over keys and cache lines that they never touched, so see whether it is there.
+ */
+void gmp_tsd_live(void)
+{
+	size_t offset = gmp_tcb.specific + PTHREAD_KEYS_MAX / BLOCK * sizeof(struct key_data *);
+	volatile char *used = (char *)arch_get_tp() + offset;
+	char before = *used;
+	pthread_key_t key;
+
+	if (real.pthread_key_create(&key, NULL) != 0)
+		return;
+	*used = 0;
+	if (real.pthread_setspecific(key, NULL) == 0 && *used == 0 && real.pthread_setspecific(key, &key) == 0 &&
+	    *used == 1)
+		gmp_tcb.specific_used = offset;
+	real.pthread_setspecific(key, NULL);
+	real.pthread_key_delete(key);
+	*used = before;
+}
+
 /* On gp, as nptl_deallocate_tsd: at most PTHREAD_DESTRUCTOR_ITERATIONS rounds over all keys. */
 void gmp_tsd_run_destructors(struct g *gp)
 {
 	struct key_data **specific = (struct key_data **)(gp->tcb + gmp_tcb.specific);
 	bool again = true;
 
+	if (gmp_tcb.specific_used != 0 && gp->tcb[gmp_tcb.specific_used] == 0)
+		return;
 	for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
 		again = false;
 		for (uint32_t k = 0; k < nkeys; k++) {
@@ -106,6 +130,8 @@ void gmp_tsd_run_destructors(struct g *gp)
 			}
 		}
 	}
+	if (gmp_tcb.specific_used != 0)
+		gp->tcb[gmp_tcb.specific_used] = 0;
 	memset(specific[0], 0, BLOCK * sizeof(struct key_data));
 	for (uint32_t b = 1; b < PTHREAD_KEYS_MAX / BLOCK; b++)
 		if (specific[b] != NULL) {

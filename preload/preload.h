@@ -29,6 +29,7 @@ void gmp_main_exit(void *result) __attribute__((noreturn)); /* pthread_exit of t
 struct g *gmp_thread(pthread_t th); /* NULL: not a G */
 void gmp_thread_fork_child(void);
 void gmp_tsd_run_destructors(struct g *gp);
+void gmp_tsd_live(void); /* when threads begin */
 int gmp_live_count(void);
 void gmp_thread_exit_raw(int status) __attribute__((noreturn)); /* exit(2): no destructors, no handlers */
 

@@ -629,6 +629,8 @@ void gmp_signal_end_g(struct g *gp)
 	if (gp->swapped) /* cancelled in the middle */
 		mask_put(gp->swap_slot);
 	gp->swapped = gp->shielded = false;
+	if (likely(atomic_load(&gp->sigpending) == 0))
+		return;
 	gmp_enter();
 	gmp_lock(&sched.sig_lock);
 	while (take_locked(&gp->sigq, &gp->sigpending, ~UINT64_C(0), &info) != 0)

@@ -112,7 +112,7 @@ static void __attribute__((noreturn)) thread_gone(struct g *gp)
 	}
 	if (unlikely(sched.cpu_acct))
 		gmp_cpu_switch(gp->m, gp); /* the slot may soon be another's */
-	gp->status = G_DEAD;
+	atomic_store_explicit(&gp->status, G_DEAD, memory_order_relaxed); /* exited, below, publishes it */
 	*(int *)(gp->tcb + gmp_tcb.tid) = 0;
 	/* release: the result; pairs with the joiner's acquire. From here on a joiner may free the slot, and
 	 * ctx.running keeps it from being reused until this stack has been left. */
@@ -341,7 +341,7 @@ static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg
 		gp->stack_lo = a.stack - a.stacksize;
 		gp->stack_hi = a.stack;
 	}
-	gp->joinstate = a.detached ? J_DETACHED : J_JOINABLE;
+	atomic_store_explicit(&gp->joinstate, a.detached ? J_DETACHED : J_JOINABLE, memory_order_relaxed);
 	if (!a.has_mask) {
 		if (self != NULL)
 			a.mask = self->sigmask;
