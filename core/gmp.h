@@ -218,9 +218,9 @@ struct p {
 	struct trace_rec *_Atomic trace; /* evtrace.c: the next record; NULL: nothing is recorded */
 	struct pstat stat;
 
-	/* dead Gs of the default stack class, owner M only */
-	struct g *gfree;
-	uint32_t ngfree;
+	/* dead Gs of the default stack class; pushed and popped by the owner M only, taken whole by any (stack.c) */
+	struct g *_Atomic gfree;
+	uint32_t ngfree; /* owner M only; too large after the list was taken, until it is empty for the owner */
 
 	/* deadlines: a 4-ary heap */
 	struct lock timers_lock __attribute__((aligned(64)));
@@ -323,8 +323,6 @@ struct sched {
 	bool resizing;		/* somebody is in gmp_procresize */
 	struct note resized;	/* a P has retired */
 	struct g *runqhead, *runqtail;
-	struct g *gfree;    /* dead Gs of the default class */
-	uint32_t ngfree;
 
 	struct note sysmonnote;
 	struct m *_Atomic allm; /* list by alllink; push only */

@@ -10,7 +10,8 @@
  * Slabs are never unmapped: a stale struct g stays readable. A dead slot keeps its TCB pages; sysmon gives
  * the memory of its stack back when it has been idle for a while (gmp_scavenge).
  *
- * Dead Gs of the first few classes are kept per P, 2 x GFREE_BATCH at most; the rest is on the class's list.
+ * Dead Gs of the default class are kept per P, 2 x GFREE_BATCH at most; the rest is on the class's list. The P's owner
+ * pushes and pops, without a lock; a creator for whom there is no memory takes the lists of all Ps whole.
  * A dead G may still be on its way off its own stack: whoever takes it waits for ctx.running == 0.
  */
 #include <sys/mman.h>
@@ -213,6 +214,57 @@ static struct p *my_p(void)
 	return self != NULL && self->m != NULL ? self->m->p : NULL;
 }
 
+static void put_free_locked(struct stack_class *sc, struct g *gp)
+{
+	gp->schedlink = sc->free;
+	sc->free = gp;
+	sc->nfree++;
+	sc->ndirty++;
+}
+
+/* Owner of pp, as for pop_local. */
+static void push_local(struct p *pp, struct g *gp)
+{
+	struct g *head = atomic_load_explicit(&pp->gfree, memory_order_relaxed); /* only a start value for the CAS */
+
+	do
+		gp->schedlink = head;
+	while (!atomic_compare_exchange_weak_explicit(&pp->gfree, &head, gp, memory_order_release, /* gather_free */
+						      memory_order_relaxed));
+	pp->ngfree = head == NULL ? 1 : pp->ngfree + 1;
+}
+
+static struct g *pop_local(struct p *pp)
+{
+	struct g *gp = atomic_load_explicit(&pp->gfree, memory_order_relaxed); /* own */
+
+	/*
+	 * If the list was taken meanwhile, schedlink is of no use and the CAS fails: nobody else puts a G here, so the
+	 * same head is the same list.
+	 */
+	if (gp == NULL || !atomic_compare_exchange_strong_explicit(&pp->gfree, &gp, gp->schedlink, memory_order_relaxed,
+								   memory_order_relaxed))
+		return NULL;
+	pp->ngfree--;
+	return gp;
+}
+
+/* No memory for a new slot: the dead Gs that the Ps keep, to the class's list. Inside gmp_enter(). */
+static void gather_free(struct stack_class *sc)
+{
+	for (int i = 0; i < sched.gomaxprocs && sc == hot; i++) {
+		/* acquire: pairs with push_local */
+		struct g *gp = atomic_exchange_explicit(&sched.allp[i]->gfree, NULL, memory_order_acquire), *next;
+
+		gmp_lock(&sc->lock);
+		for (; gp != NULL; gp = next) {
+			next = gp->schedlink;
+			put_free_locked(sc, gp);
+		}
+		gmp_unlock(&sc->lock);
+	}
+}
+
 static struct g *take_free(struct stack_class *sc)
 {
 	struct g *gp = NULL;
@@ -221,22 +273,17 @@ static struct g *take_free(struct stack_class *sc)
 	gmp_enter();
 	pp = my_p();
 	if (pp != NULL && sc == hot) {
-		if (pp->gfree == NULL && sc->nfree > 0) { /* nfree: a hint, read without the lock */
+		gp = pop_local(pp);
+		if (gp == NULL && sc->nfree > 0) { /* nfree: a hint, read without the lock */
 			gmp_lock(&sc->lock);
 			for (int i = 0; i < GFREE_BATCH && sc->free != NULL; i++) {
 				gp = sc->free;
 				sc->free = gp->schedlink;
 				sc->nfree--;
-				gp->schedlink = pp->gfree;
-				pp->gfree = gp;
-				pp->ngfree++;
+				push_local(pp, gp);
 			}
 			gmp_unlock(&sc->lock);
-		}
-		gp = pp->gfree;
-		if (gp != NULL) {
-			pp->gfree = gp->schedlink;
-			pp->ngfree--;
+			gp = pop_local(pp);
 		}
 	} else if (sc->nfree > 0) {
 		gmp_lock(&sc->lock);
@@ -270,6 +317,12 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 		gp = take_free(sc);
 		if (gp == NULL)
 			gp = new_slot(sc);
+		if (unlikely(gp == NULL)) {
+			gmp_enter();
+			gather_free(sc);
+			gmp_leave();
+			gp = take_free(sc);
+		}
 	}
 	if (gp == NULL) {
 		*ret_err = 11; /* EAGAIN */
@@ -309,27 +362,18 @@ void gmp_gfree(struct g *gp)
 	gp->slot_dirty = true;
 	pp = my_p();
 	if (pp != NULL && sc == hot) {
-		gp->schedlink = pp->gfree;
-		pp->gfree = gp;
-		if (++pp->ngfree >= 2 * GFREE_BATCH) {
+		if (pp->ngfree + 1 >= 2 * GFREE_BATCH) { /* gp, the hottest, stays here */
+			struct g *cold;
+
 			gmp_lock(&sc->lock);
-			for (int i = 0; i < GFREE_BATCH; i++) {
-				gp = pp->gfree->schedlink; /* keep the hottest one */
-				pp->gfree->schedlink = gp->schedlink;
-				pp->ngfree--;
-				gp->schedlink = sc->free;
-				sc->free = gp;
-				sc->nfree++;
-				sc->ndirty++;
-			}
+			for (int i = 0; i < GFREE_BATCH && (cold = pop_local(pp)) != NULL; i++)
+				put_free_locked(sc, cold);
 			gmp_unlock(&sc->lock);
 		}
+		push_local(pp, gp);
 	} else {
 		gmp_lock(&sc->lock);
-		gp->schedlink = sc->free;
-		sc->free = gp;
-		sc->nfree++;
-		sc->ndirty++;
+		put_free_locked(sc, gp);
 		gmp_unlock(&sc->lock);
 	}
 	gmp_leave_quiet();

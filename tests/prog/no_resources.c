@@ -30,9 +30,7 @@ static void *waiter(void *arg)
 	free(p);
 	while (sem_wait(&go))
 		CHECK_EQ(errno, EINTR);
-	pthread_mutex_lock(&lock);
-	ran++;
-	pthread_mutex_unlock(&lock);
+	__atomic_fetch_add(&ran, 1, __ATOMIC_RELEASE);
 	return arg;
 }
 
@@ -56,6 +54,17 @@ static void finish(int n)
 	for (int i = 0; i < n; i++)
 		prog_join(threads[i]);
 	CHECK_EQ(ran, n);
+}
+
+static void finish_detached(int n)
+{
+	int done = __atomic_load_n(&ran, __ATOMIC_RELAXED);
+
+	for (int i = 0; i < n; i++)
+		sem_post(&go);
+	/* No call in here: the threads end on another P, where there is one. */
+	while (__atomic_load_n(&ran, __ATOMIC_ACQUIRE) < done + n)
+		;
 }
 
 static size_t address_space(void)
@@ -111,6 +120,37 @@ static void case_as(void)
 static void case_data(void)
 {
 	memory(RLIMIT_DATA);
+}
+
+/*
+ * Few large stacks of threads that nobody joins, so that dead ones stay where they ended: the next round finds them. Of
+ * the first thread's size, for which each P keeps its own. A thread may take a while to end after its last word.
+ */
+static void case_few(void)
+{
+	struct rlimit lim;
+	pthread_attr_t attr;
+	int first, good = 0;
+
+	CHECK(mallopt(M_ARENA_MAX, 1));
+	pthread_attr_init(&attr);
+	CHECK_EQ(pthread_attr_setstacksize(&attr, 16 * MB), 0);
+	CHECK_EQ(pthread_create(&threads[0], &attr, waiter, NULL), 0);
+	finish(1);
+	CHECK_EQ(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED), 0);
+	CHECK_EQ(getrlimit(RLIMIT_AS, &lim), 0);
+	lim.rlim_cur = address_space() + 60 * MB;
+	CHECK_EQ(setrlimit(RLIMIT_AS, &lim), 0);
+	first = as_many_as_possible(&attr);
+	CHECK(first >= 3);
+	finish_detached(first);
+	for (int r = 0; good < 20; r++) {
+		int n = as_many_as_possible(&attr);
+
+		finish_detached(n);
+		good += n >= first;
+		CHECK(r < ROUNDS);
+	}
 }
 
 static int file, pipes[2];
@@ -220,6 +260,7 @@ int main(void)
 	prog_init();
 	run("address space", case_as);
 	run("data", case_data);
+	run("few stacks", case_few);
 	run("kernel threads", case_nproc);
 	return 0;
 }

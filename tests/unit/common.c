@@ -60,14 +60,18 @@ static void host_last_exit(void)
 
 void ut_host(void)
 {
+	static struct p p0;
+
 	gmp_host.clock_gettime = host_clock;
 	gmp_host.start_sysmon = host_start_sysmon;
 	gmp_host.run_deferred = host_run_deferred;
 	gmp_host.route_slot = host_route_slot;
 	gmp_host.last_exit = host_last_exit;
 	gmp_osinit(getauxval(AT_HWCAP2), getauxval(AT_PAGESZ), false);
-	if (sched.gomaxprocs == 0)
+	if (sched.gomaxprocs == 0) {
 		sched.gomaxprocs = 1;
+		sched.allp[0] = &p0;
+	}
 }
 
 /* --- TLS, as preload/layout.c finds it; all by dlsym: a copy relocation of _rtld_global hangs pthread_create --- */
