@@ -159,6 +159,8 @@ struct g {
 	uintptr_t syscall_sp;	      /* stack pointer at entersyscall */
 	int64_t waitsince;	      /* sched.coarse_now when it began to wait or entered the system call */
 	const char *waitreason;
+	int64_t unparked_since;	      /* see gmp_io_share; 0: not long ago; INT64_MAX: an event loop */
+	uint32_t received;	      /* receives since it last parked, or since a look at the clock; owner G */
 	uint64_t parent;	      /* goid of its creator, 0 = no G; set with the next, before it runs */
 	uintptr_t createpc;	      /* where it was created */
 	const void *waitobj;	      /* what a wait is for, for reports: address of the lock, or WAIT_FD + number */
@@ -445,6 +447,7 @@ void gmp_ready_queue(struct g *gp); /* the first half of it; then any atomic rea
 void gmp_ready_wake(void);	    /* ... the second */
 void gmp_newproc(struct g *gp);	 /* first ready of a new G */
 bool gmp_gosched(void);		 /* let others run: to the tail of the local queue; false: there was nobody */
+void gmp_io_share(void);		 /* after receives that had no need to wait */
 void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
 void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run something else until resumed */
 void gmp_entersyscall(void);

@@ -105,6 +105,8 @@ static void set_waiting(struct g *gp, const char *why)
 {
 	gp->waitreason = why;
 	gp->waitsince = atomic_load_explicit(&sched.coarse_now, memory_order_relaxed); /* for reports */
+	gp->unparked_since = 0;
+	gp->received = 0;
 	/* relaxed: the store or CAS of PARKED publishes it */
 	atomic_store_explicit(&gp->status, G_WAITING, memory_order_relaxed);
 }

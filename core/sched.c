@@ -40,6 +40,7 @@
 #define RESIZE_NS INT64_C(1000000) /* gmp_procresize: between two looks at the Ps that are to go */
 #define COALESCE_TIMERS 32
 #define COALESCE_NS INT64_C(500000)
+#define IO_SHARE_NS INT64_C(100000) /* of a P, without a park */
 #define FAST_SWITCHES 8 /* direct switches between two looks at the timers, while there are some */
 #define GLOBAL_TICKS 61 /* Go: one in so many looks at the global queue first */
 
@@ -761,6 +762,32 @@ bool gmp_gosched(void)
 		resumed(gp);
 	}
 	return true;
+}
+
+/*
+ * On a G that receives and receives and never has to wait, as its peer answers at once. While it holds a P nobody looks
+ * at the network here, and with all Ps held so the others wait for sysmon's look, 10 ms later, and then for a slice
+ * each. So it looks itself now and then, and yields.
+ */
+void gmp_io_share(void)
+{
+	struct g *gp = getg();
+	int64_t now = gmp_nanotime();
+	struct p *pp;
+
+	gp->received = 0;
+	if (gp->unparked_since == 0)
+		gp->unparked_since = now;
+	if (now - gp->unparked_since < IO_SHARE_NS)
+		return;
+	gp->unparked_since = now;
+	gmp_enter();
+	pp = gp->m->p;
+	if (pp != NULL && gmp_runqempty(pp) && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 &&
+	    gmp_netpoll_inited() && gmp_netpoll_any_waiters() && atomic_load(&sched.lastpoll) != 0)
+		gmp_injectglist(gmp_netpoll(0));
+	gmp_gosched();
+	gmp_leave();
 }
 
 void gmp_goexit(void)

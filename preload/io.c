@@ -137,6 +137,8 @@ static ssize_t read_nowait(int fd, const struct iovec *iov, int n, uint16_t kind
 	}
 	if (n == 1 && rc > 0)
 		gmp_io_short(&io, kind, rc, iov->iov_len);
+	if (rc > 0)
+		gmp_io_received(io.ref.pd);
 	return gmp_io_end(&io, rc);
 }
 
@@ -162,6 +164,8 @@ static ssize_t read_socket(int fd, void *buf, size_t n, uint16_t kind)
 		break;
 	}
 	gmp_io_short(&io, kind, rc, n);
+	if (likely(rc > 0))
+		gmp_io_received(io.ref.pd);
 	return gmp_io_end(&io, rc);
 }
 

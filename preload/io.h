@@ -207,6 +207,23 @@ static inline bool gmp_io_known_empty(const struct poll_ref *r, uint16_t kind)
 	       !atomic_load_explicit(&gmp_short_unsure, memory_order_relaxed) && !gmp_fd_nonblock(r->fd, r->pd);
 }
 
+#define RECEIVED_MAX 8 /* receives between two looks at the clock */
+
+/*
+ * A receive has succeeded; see gmp_io_share. Not for pipes and sockets of other families, between threads more often
+ * than not: there the next one has its turn when this one has emptied or filled something.
+ */
+static inline void gmp_io_received(const struct poll_desc *pd)
+{
+	struct g *gp = getg();
+
+	if (pd == NULL || (atomic_load_explicit(&pd->kind, memory_order_relaxed) & (KIND_MASK | KIND_STREAM)) !=
+				  (PDK_SOCKET | KIND_STREAM)) /* TCP */
+		return;
+	if (unlikely(++gp->received >= RECEIVED_MAX))
+		gmp_io_share();
+}
+
 /* --- sleep.c --- */
 void gmp_stress_yield(void);
 int64_t gmp_deadline_ms(int ms);		   /* < 0: none */

@@ -162,8 +162,12 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 	gmp_testcancel();
 	if (unlikely(flags & MSG_OOB)) /* reads stop at the mark, now that the kernel may have forgotten it */
 		atomic_store_explicit(&gmp_short_unsure, true, memory_order_relaxed);
-	if (flags & RECV_NOW)
-		return gmp_io_ret(sys6(__NR_recvfrom, fd, buf, n, flags, addr.__sockaddr__, len));
+	if (flags & RECV_NOW) {
+		rc = sys6(__NR_recvfrom, fd, buf, n, flags, addr.__sockaddr__, len);
+		if (rc > 0)
+			gmp_io_received(gmp_pd(fd, false));
+		return gmp_io_ret(rc);
+	}
 	kind = gmp_fd_kind(fd, gmp_pd(fd, true)); /* a socket, or the call fails */
 	if (unlikely((flags & (MSG_PEEK | MSG_WAITALL)) == (MSG_PEEK | MSG_WAITALL) || gmp_socket_lowat(fd)))
 		return recv_kernel(fd, buf, n, flags, addr, len);
@@ -186,6 +190,8 @@ static ssize_t do_recv(int fd, void *buf, size_t n, int flags, __SOCKADDR_ARG ad
 	gmp_io_short(&io, kind, rc, n);
 	if ((flags & MSG_WAITALL) && rc > 0 && (size_t)rc < n && gmp_socket_stream(io.ref.fd))
 		rc = recv_rest(&io, buf, n < IO_MAX ? n : IO_MAX, flags, (size_t)rc);
+	if (likely(rc > 0))
+		gmp_io_received(io.ref.pd);
 	return gmp_io_end(&io, rc);
 }
 
@@ -244,6 +250,8 @@ ssize_t hook_recvmsg(int fd, struct msghdr *msg, int flags)
 	gmp_testcancel();
 	if (flags & RECV_NOW) {
 		rc = gmp_io_ret(sys3(__NR_recvmsg, fd, msg, flags));
+		if (rc > 0)
+			gmp_io_received(gmp_pd(fd, false));
 		goto received;
 	}
 	gmp_io_begin(&io, fd, PD_READ, true);
@@ -266,6 +274,8 @@ ssize_t hook_recvmsg(int fd, struct msghdr *msg, int flags)
 			break;
 		}
 	}
+	if (likely(rc > 0))
+		gmp_io_received(io.ref.pd);
 	rc = gmp_io_end(&io, rc);
 received:
 	if (rc >= 0 && unlikely(msg->msg_controllen >= sizeof(struct cmsghdr)))

@@ -705,6 +705,7 @@ static int do_epoll(int ep, struct epoll_event *ev, int max, bool now, int64_t d
 			rc = next == EAGAIN ? 0 : -next;
 		break;
 	}
+	getg()->unparked_since = INT64_MAX; /* its connections take turns by themselves: gmp_io_share */
 	/* Nothing found: no baton to pass. */
 	if (rc == 0) {
 		gmp_netpoll_done(&io.ref, PD_READ, false);

@@ -81,6 +81,55 @@ START_TEST(many)
 }
 END_TEST
 
+/* --- sharing a P while peers answer at once --- */
+
+static _Atomic(int) other_ran;
+
+static void other(void *arg)
+{
+	atomic_store(&other_ran, 1);
+}
+
+/* Without preemption, and with no call that parks: only gmp_io_share lets the other run. */
+static void receiver(void *arg)
+{
+	int64_t end = gmp_nanotime() + 10 * NSEC_PER_SEC;
+	long calls = 0;
+
+	ut_go(other, NULL);
+	while (!atomic_load(&other_ran) && gmp_nanotime() < end) {
+		gmp_io_share();
+		calls++;
+	}
+	if (!atomic_load(&other_ran) || calls < 2) /* not at the first call: it has only just begun */
+		atomic_fetch_add(&bad, 1);
+}
+
+/* An event loop does not yield. */
+static void event_loop(void *arg)
+{
+	atomic_store(&other_ran, 0);
+	getg()->unparked_since = INT64_MAX;
+	ut_go(other, NULL);
+	for (int64_t end = gmp_nanotime() + 2000000; gmp_nanotime() < end;)
+		gmp_io_share();
+	if (atomic_load(&other_ran))
+		atomic_fetch_add(&bad, 1);
+}
+
+START_TEST(io_share)
+{
+	ut_boot(1);
+	ut_go(receiver, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ut_go(event_loop, NULL);
+	ut_wait_all();
+	ck_assert_int_eq(bad, 0);
+	ck_assert_int_eq(other_ran, 1);
+}
+END_TEST
+
 /* --- park and ready --- */
 
 #define PING_ROUNDS 100000u
@@ -902,6 +951,7 @@ int main(void)
 
 	/* _i: GOMAXPROCS is 1 << _i */
 	tcase_add_loop_test(tc, many, 0, 3);
+	tcase_add_test(tc, io_share);
 	tcase_add_loop_test(tc, ping_pong, 0, 2);
 	tcase_add_loop_test(tc, parkers, 0, 2);
 	tcase_add_loop_test(tc, with_foreign, 0, 2);
