@@ -47,6 +47,31 @@
 		return ret;                                                                                            \
 	}
 
+/* With a relative time limit: a call that goes on after a signal for another G gets what is left of it. */
+#define HANDOFF_TIMED(name, params, before, timeout)                                                                   \
+	int hook_##name params                                                                                         \
+	{                                                                                                              \
+		const struct timespec *limit = (timeout);                                                              \
+		int64_t since;                                                                                         \
+		struct intr_mark mark;                                                                                 \
+		struct timespec rest;                                                                                  \
+		int ret;                                                                                               \
+                                                                                                                       \
+		if (!on_g())                                                                                           \
+			return PASS(name)(before, limit);                                                              \
+		stress_point();                                                                                        \
+		mark = intr_begin();                                                                                   \
+		since = gmp_nanotime();                                                                                \
+		HANDOFF_ONCE(ret, real.name(before, limit));                                                           \
+		while (ret == -1 && errno == EINTR && !intr_fails(mark, false)) {                                      \
+			limit = gmp_time_rest((timeout), since, &rest);                                                \
+			HANDOFF_ONCE(ret, real.name(before, limit));                                                   \
+		}                                                                                                      \
+		return ret;                                                                                            \
+	}
+
+#define ARGS(...) __VA_ARGS__
+
 /* --- files --- */
 HANDOFF(ssize_t, pread, (int fd, void *buf, size_t n, off_t off), (fd, buf, n, off))
 HANDOFF(ssize_t, pread64, (int fd, void *buf, size_t n, off64_t off), (fd, buf, n, off))
@@ -103,16 +128,73 @@ HANDOFF_VALUE(DIR *, opendir, (const char *path), (path))
 
 /* --- System V queues and semaphores, aio --- */
 HANDOFF(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))
-HANDOFF(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), (id, ops, n, timeout))
+HANDOFF_TIMED(semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *timeout), ARGS(id, ops, n),
+	      timeout)
 HANDOFF(int, msgsnd, (int id, const void *msg, size_t n, int flags), (id, msg, n, flags))
 HANDOFF(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int flags), (id, msg, n, type, flags))
-HANDOFF(int, aio_suspend, (const struct aiocb *const list[], int n, const struct timespec *timeout), (list, n, timeout))
-HANDOFF(int, aio_suspend64, (const struct aiocb64 *const list[], int n, const struct timespec *timeout),
-	(list, n, timeout))
-HANDOFF(int, lio_listio, (int mode, struct aiocb *const list[], int n, struct sigevent *sev), (mode, list, n, sev))
-HANDOFF(int, lio_listio64, (int mode, struct aiocb64 *const list[], int n, struct sigevent *sev), (mode, list, n, sev))
-HANDOFF_VALUE(int, gai_suspend, (const struct gaicb *const list[], int n, const struct timespec *timeout),
-	      (list, n, timeout))
+HANDOFF_TIMED(aio_suspend, (const struct aiocb *const list[], int n, const struct timespec *timeout), ARGS(list, n),
+	      timeout)
+HANDOFF_TIMED(aio_suspend64, (const struct aiocb64 *const list[], int n, const struct timespec *timeout),
+	      ARGS(list, n), timeout)
+
+/*
+ * libc's own wait must not be interrupted for nothing: it cannot be gone on with, and leaves a list behind on its
+ * stack. So the requests are made, and waited for one after the other.
+ */
+#define LISTIO(name, type, error, suspend)                                                                             \
+	int hook_##name(int mode, type *const list[], int n, struct sigevent *sev)                                     \
+	{                                                                                                              \
+		struct intr_mark mark;                                                                                 \
+		int ret, err;                                                                                          \
+                                                                                                                       \
+		if (!on_g())                                                                                           \
+			return PASS(name)(mode, list, n, sev);                                                         \
+		stress_point();                                                                                        \
+		mark = intr_begin();                                                                                   \
+		HANDOFF_ONCE(ret, real.name(mode == LIO_WAIT ? LIO_NOWAIT : mode, list, n,                             \
+					    mode == LIO_WAIT ? NULL : sev));                                           \
+		if (mode != LIO_WAIT)                                                                                  \
+			return ret;                                                                                    \
+		err = ret == 0 ? 0 : EIO; /* one that could not be made */                                             \
+		for (int i = 0; i < n; i++) {                                                                          \
+			const type *one[1] = {list[i]};                                                                \
+                                                                                                                       \
+			if (one[0] == NULL || one[0]->aio_lio_opcode == LIO_NOP)                                       \
+				continue;                                                                              \
+			while (error(one[0]) == EINPROGRESS) {                                                         \
+				HANDOFF_ONCE(ret, real.suspend(one, 1, NULL));                                         \
+				if (ret == -1 && errno == EINTR && intr_fails(mark, false))                            \
+					return -1;                                                                     \
+			}                                                                                              \
+			if (error(one[0]) != 0)                                                                        \
+				err = EIO;                                                                             \
+		}                                                                                                      \
+		return err == 0 ? 0 : fail(err);                                                                       \
+	}
+
+LISTIO(lio_listio, struct aiocb, aio_error, aio_suspend)
+LISTIO(lio_listio64, struct aiocb64, aio_error64, aio_suspend64)
+
+int hook_gai_suspend(const struct gaicb *const list[], int n, const struct timespec *timeout)
+{
+	const struct timespec *limit = timeout;
+	struct intr_mark mark;
+	struct timespec rest;
+	int64_t since;
+	int ret;
+
+	if (!on_g())
+		return PASS(gai_suspend)(list, n, timeout);
+	stress_point();
+	mark = intr_begin();
+	since = gmp_nanotime();
+	HANDOFF_ONCE(ret, real.gai_suspend(list, n, limit));
+	while (ret == EAI_INTR && !intr_fails(mark, false)) {
+		limit = gmp_time_rest(timeout, since, &rest);
+		HANDOFF_ONCE(ret, real.gai_suspend(list, n, limit));
+	}
+	return ret;
+}
 
 /* --- children; system forks inside libc --- */
 HANDOFF(pid_t, wait, (int *status), (status))

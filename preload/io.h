@@ -229,3 +229,5 @@ void gmp_stress_yield(void);
 int64_t gmp_deadline_ms(int ms);		   /* < 0: none */
 int gmp_sleep_intr(int64_t deadline);		   /* 0 or EINTR (a handler ran); a cancellation point */
 void gmp_time_left(int64_t deadline, struct timespec *ret); /* until then, not below 0 */
+/* What is left, in *buf, of a limit that the kernel has read (NULL: none) since the monotonic time `since`. */
+const struct timespec *gmp_time_rest(const struct timespec *limit, int64_t since, struct timespec *buf);

@@ -81,6 +81,14 @@ int gmp_sleep_intr(int64_t deadline)
  * With no other G to run, the CPU itself is given away, as NPTL's sched_yield does: what the caller waits for may be
  * on an M that the kernel keeps off it (more Ps than CPUs, a busy machine, an M in a system call).
  */
+const struct timespec *gmp_time_rest(const struct timespec *limit, int64_t since, struct timespec *buf)
+{
+	if (limit == NULL)
+		return NULL;
+	gmp_time_left(gmp_deadline_rel(limit) - (gmp_nanotime() - since), buf);
+	return buf;
+}
+
 static void yield(void)
 {
 	bool others;

@@ -178,17 +178,28 @@ static long raw_clock_nanosleep(const long a[6])
 }
 
 SAME(sched_yield, hook_sched_yield())
+SAME(semtimedop, hook_semtimedop(INT(0), PTR(1), SIZE(2), PTR(3)))
 SAME(gettid, hook_gettid())
 
 static long raw_futex(const long a[6])
 {
-	long ret;
+	struct intr_mark mark;
+	struct timespec rest;
+	long ret, limit = a[3];
+	int64_t since;
 
 	if (gmp_private_futex(a, &ret))
 		return ret < 0 ? fail((int)-ret) : ret;
 	if (!on_g())
 		return real.syscall(SYS_futex, a[0], a[1], a[2], a[3], a[4], a[5]);
-	HANDOFF_CALL(ret, real.syscall(SYS_futex, a[0], a[1], a[2], a[3], a[4], a[5]));
+	mark = intr_begin();
+	since = gmp_nanotime();
+	HANDOFF_ONCE(ret, real.syscall(SYS_futex, a[0], a[1], a[2], limit, a[4], a[5]));
+	while (ret == -1 && errno == EINTR && !intr_fails(mark, false)) {
+		if ((INT(1) & FUTEX_CMD_MASK) == FUTEX_WAIT) /* the one whose time is relative */
+			limit = (long)gmp_time_rest(PTR(3), since, &rest);
+		HANDOFF_ONCE(ret, real.syscall(SYS_futex, a[0], a[1], a[2], limit, a[4], a[5]));
+	}
 	return ret;
 }
 

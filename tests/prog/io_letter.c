@@ -5,8 +5,10 @@
  */
 #include "prog.h"
 
+#include <aio.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -949,6 +952,98 @@ static void pty_master(void)
 	say("the slave is closed", &c);
 }
 
+static long do_semtimedop(struct call *c)
+{
+	struct sembuf down = { .sem_op = -1 };
+	struct timespec ts = { 0, 200000000 };
+
+	return semtimedop(c->fd, &down, 1, &ts);
+}
+
+static long do_futex(struct call *c)
+{
+	struct timespec ts = { 0, 200000000 };
+
+	return syscall(SYS_futex, c->buf, FUTEX_WAIT, 0, &ts, NULL, 0);
+}
+
+static long do_aio_suspend(struct call *c)
+{
+	const struct aiocb *list[1] = { c->buf };
+	struct timespec ts = { 0, 200000000 };
+
+	return aio_suspend(list, 1, &ts);
+}
+
+static long do_listio(struct call *c)
+{
+	struct aiocb *list[1] = { c->buf };
+
+	return lio_listio(LIO_WAIT, list, 1, NULL);
+}
+
+/* A signal without SA_RESTART for another thread: what was asked for is done once. */
+static void listed_once(void)
+{
+	struct sigevent sev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct itimerspec often = { { 0, 5000000 }, { 0, 5000000 } };
+	static struct aiocb cb;
+	struct call c = { .fn = do_listio, .buf = &cb };
+	timer_t timer;
+	int p[2];
+	char b[100];
+
+	handle(SIGUSR1, 0);
+	CHECK_EQ(pipe(p), 0);
+	CHECK(fcntl(p[1], F_SETPIPE_SZ, 4096) >= 4096);
+	CHECK_EQ(write(p[1], big, 4096), 4096); /* the request waits for room */
+	cb = (struct aiocb){ .aio_fildes = p[1], .aio_buf = "once", .aio_nbytes = 4, .aio_lio_opcode = LIO_WRITE };
+	start(&c);
+	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
+	CHECK_EQ(timer_settime(timer, 0, &often, NULL), 0);
+	for (int i = 0; i < 40; i++)
+		prog_nap_ms(5);
+	CHECK_EQ(is_done(&c), 0);
+	timer_delete(timer);
+	CHECK_EQ(read(p[0], big, 4096), 4096);
+	finish(&c);
+	say("lio_listio", &c);
+	CHECK_EQ(fcntl(p[0], F_SETFL, O_NONBLOCK), 0);
+	prog_nap_ms(20);
+	printf("  written: %zd\n", read(p[0], b, sizeof(b)));
+}
+
+/* Signals for the main thread, which takes them all, do not make the limits of others begin anew. */
+static void time_goes_on(void)
+{
+	static long (*const fns[])(struct call *) = { do_semtimedop, do_futex, do_aio_suspend };
+	static struct aiocb cb;
+	struct sigevent sev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct itimerspec often = { { 0, 5000000 }, { 0, 5000000 } };
+	static int word;
+	timer_t timer;
+	int p[2];
+
+	/* The kernel prefers the first thread of the process, which under the shim may run any of them. */
+	handle(SIGUSR1, SA_RESTART);
+	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
+	CHECK_EQ(timer_settime(timer, 0, &often, NULL), 0);
+	CHECK_EQ(pipe(p), 0);
+	cb = (struct aiocb){ .aio_fildes = p[0], .aio_buf = big, .aio_nbytes = 1 };
+	CHECK_EQ(aio_read(&cb), 0);
+	for (int i = 0; i < 3; i++) {
+		struct call c = { .fn = fns[i], .buf = i == 1 ? (void *)&word : &cb };
+
+		CHECK((c.fd = semget(IPC_PRIVATE, 1, 0600)) >= 0);
+		start(&c);
+		while (!is_done(&c))
+			prog_nap_ms(2);
+		finish(&c);
+		printf("  %s\n", c.ret == -1 ? strerrorname_np(c.err) : "?");
+		semctl(c.fd, 0, IPC_RMID);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(void);
@@ -969,6 +1064,8 @@ static const struct {
 	{ "many_messages", many_messages },
 	{ "reset", reset },
 	{ "pty_master", pty_master },
+	{ "time_goes_on", time_goes_on },
+	{ "listed_once", listed_once },
 };
 
 int main(int argc, char **argv)
