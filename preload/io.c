@@ -364,9 +364,22 @@ static ssize_t write_iov(int fd, const struct iovec *iov, int n, uint16_t kind)
 	return gmp_io_put(fd, &p, true);
 }
 
+/*
+ * A blocking write to a terminal is cut short by signals alone. One for another G does not count: the rest follows.
+ * Where regular files end short the next write may raise SIGXFSZ, and devices have their own rules: only terminals.
+ */
+static bool tty_cut_short(int fd, size_t done, size_t n, struct intr_mark mark)
+{
+	struct termios t;
+
+	return done < n && !intr_fails(mark, false) && sys3(__NR_ioctl, fd, TCGETS, &t) == 0 &&
+	       !gmp_fd_nonblock(fd, gmp_pd(fd, true));
+}
+
 ssize_t hook_write(int fd, const void *buf, size_t n)
 {
-	ssize_t ret;
+	struct intr_mark mark;
+	ssize_t ret, more;
 	uint16_t kind;
 
 	if (!on_g())
@@ -377,13 +390,22 @@ ssize_t hook_write(int fd, const void *buf, size_t n)
 	/* Nothing to write: an error check here, an empty datagram there; the kernel knows. */
 	if (n != 0 && (kind & KIND_MASK) != PDK_FILE && kind != PDK_UNKNOWN)
 		return write_iov(fd, &(struct iovec){(void *)(uintptr_t)buf, n}, 1, kind);
+	mark = intr_begin();
 	HANDOFF_CALL(ret, real.write(fd, buf, n));
+	while (unlikely(ret > 0 && (size_t)ret < n) && tty_cut_short(fd, (size_t)ret, n, mark)) {
+		HANDOFF_CALL(more, real.write(fd, (const char *)buf + ret, n - (size_t)ret));
+		if (more <= 0)
+			break;
+		ret += more;
+	}
 	return ret;
 }
 
 ssize_t hook_writev(int fd, const struct iovec *iov, int n)
 {
-	ssize_t ret;
+	struct intr_mark mark;
+	struct iovec win[WINDOW];
+	ssize_t ret, more;
 	uint16_t kind;
 
 	if (!on_g())
@@ -393,7 +415,16 @@ ssize_t hook_writev(int fd, const struct iovec *iov, int n)
 	kind = gmp_fd_kind(fd, gmp_pd(fd, true));
 	if (n > 0 && n <= IOV_MAX && (kind & KIND_MASK) != PDK_FILE && kind != PDK_UNKNOWN)
 		return write_iov(fd, iov, n, kind);
+	mark = intr_begin();
 	HANDOFF_CALL(ret, real.writev(fd, iov, n));
+	while (unlikely(ret > 0) && tty_cut_short(fd, (size_t)ret, iov_total(iov, n), mark)) {
+		int k = iov_rest(win, iov, n, (size_t)ret, iov_total(iov, n));
+
+		HANDOFF_CALL(more, real.writev(fd, win, k));
+		if (more <= 0)
+			break;
+		ret += more;
+	}
 	return ret;
 }
 

@@ -982,6 +982,49 @@ static long do_listio(struct call *c)
 	return lio_listio(LIO_WAIT, list, 1, NULL);
 }
 
+static long do_writev(struct call *c)
+{
+	struct iovec v[2] = { { big, c->n / 2 }, { big, c->n / 2 } };
+
+	return writev(c->fd, v, 2);
+}
+
+/* Signals for the main thread do not cut short what another writes to a terminal. */
+static void tty_written_whole(void)
+{
+	struct sigevent sev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct itimerspec often = { { 0, 3000000 }, { 0, 3000000 } };
+	struct termios raw;
+	timer_t timer;
+	int m, s;
+
+	handle(SIGUSR1, SA_RESTART);
+	CHECK((m = posix_openpt(O_RDWR | O_NOCTTY)) >= 0);
+	CHECK_EQ(unlockpt(m), 0);
+	CHECK((s = open(ptsname(m), O_RDWR | O_NOCTTY)) >= 0);
+	CHECK_EQ(tcgetattr(s, &raw), 0);
+	cfmakeraw(&raw);
+	CHECK_EQ(tcsetattr(s, TCSANOW, &raw), 0);
+	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
+	CHECK_EQ(timer_settime(timer, 0, &often, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		struct call c = { .fn = i ? do_writev : do_write, .fd = s, .n = 100000 };
+
+		start(&c);
+		CHECK_EQ(is_done(&c), 0);
+		for (long at = 0; at < 100000;) {
+			ssize_t n = read(m, big, 4096);
+
+			CHECK(n > 0 || errno == EINTR);
+			at += n > 0 ? n : 0;
+			if (at < 20000)
+				prog_nap_ms(5);
+		}
+		finish(&c);
+		say("written", &c);
+	}
+}
+
 /* A signal without SA_RESTART for another thread: what was asked for is done once. */
 static void listed_once(void)
 {
@@ -1066,6 +1109,7 @@ static const struct {
 	{ "pty_master", pty_master },
 	{ "time_goes_on", time_goes_on },
 	{ "listed_once", listed_once },
+	{ "tty_written_whole", tty_written_whole },
 };
 
 int main(int argc, char **argv)
