@@ -186,6 +186,7 @@ static int start_sysmon(void *(*fn)(void *))
 	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	rc = real.pthread_create(&th, &attr, sysmon_main, NULL);
+	gmp_preempt_handlers();
 	sys_sigmask(SIG_SETMASK, &old, NULL);
 	real.pthread_attr_destroy(&attr);
 	if (rc != 0) {
@@ -210,6 +211,7 @@ static void init_host(void)
 	gmp_host.reset_props = gmp_props_reset;
 	gmp_host.last_exit = host_last_exit;
 	gmp_host.notify = gmp_cancel_async;
+	gmp_host.signals = gmp_signal_news;
 	gmp_host.take_signals = gmp_take_signals;
 	gmp_host.open_unwinder = gmp_unwinder_open;
 	gmp_host.unwind = gmp_unwinder_trace;
