@@ -911,6 +911,8 @@ void gmp_run_deferred(struct g *gp)
 		}
 	} while (ready == 0 && atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed));
 	errno = err;
+	if (unlikely(gmp_cancel_pending(gp)))
+		gmp_cancel_async(gp, NULL);
 }
 
 /* The handler of SIG_NOTIFY and SIG_KICK, on a G outside the shim, about to return to uc. */
