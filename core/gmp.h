@@ -144,10 +144,14 @@ struct g {
 	/* signals: preload/signal.c through core/park.c */
 	_Atomic(uint64_t) sigpending; /* signals queued for this G alone, bit n-1 */
 	struct gmp_sigq *sigq;	      /* their siginfo, oldest first; sched.sig_lock */
+	struct gmp_sigq *sigq_tail;   /* valid if sigq is */
+	_Atomic(bool) sigtold;	      /* it is to take from the process's queue what it admits */
+	_Atomic(bool) sigclosed;      /* it ends: takes no further ones */
 	struct gmp_altstack altstack; /* sigaltstack(2) of this thread; owner G */
 	int mask_slot;		      /* index in sched.masks */
 	_Atomic(uint32_t) cancel_wake; /* a cancellation request wants to end parks */
 	_Atomic(uint64_t) sigwaits;   /* blocked signals that end its park all the same: sigwait */
+	gmp_sigset fork_mask;	      /* preload/process.c: to come back to */
 	gmp_sigset swap_mask;	      /* while `swapped`, in a wait with another mask: the one to come back to, */
 	int swap_slot;		      /* and its index */
 	bool swapped;
@@ -180,7 +184,6 @@ struct gmp_tls {
 	uint32_t sig_norestart;    /* handlers without SA_RESTART that ran here; counts up */
 	uint32_t sig_count;	   /* all handlers that ran here; counts up */
 	uint32_t rnd;
-	uint32_t replay;	   /* the signal that gmp_run_deferred sends to its own thread */
 	_Atomic(uint32_t) pstolen; /* enum pstolen: what sysmon does to this G's P; see preempt.c */
 	gmp_sigset foreign_mask;   /* a thread that is no G: its mask while signals are put off */
 };
@@ -271,7 +274,7 @@ struct m {
 	struct m *alllink;   /* sched.allm, written once */
 	uint32_t fastrand;
 	void *_Atomic sigslot; /* preload's record of a signal taken inside the shim; own M only */
-	_Atomic(uint32_t) notified; /* a SIG_NOTIFY is on its way */
+	_Atomic(uint32_t) notified, kicked; /* a SIG_NOTIFY, a SIG_KICK is on its way */
 	_Atomic(bool) cut; /* in gmp_syscall_cut: ask it to come back if it loses its P */
 	int64_t lost_asked, lost_cpu; /* sysmon: last look at a G without a P, and the CPU time then */
 	_Atomic(int64_t) cpu_mark; /* cputime.c */
@@ -372,6 +375,8 @@ struct gmp_host {
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
 	void (*notify)(struct g *gp, void *uc);
+	/* The last thing there: what was put off, as run_deferred, but signals are delivered at uc. */
+	void (*signals)(struct g *gp, void *uc);
 	/*
 	 * Reports, on sysmon. open_unwinder: load it; false: no stack traces. unwind: the return addresses of the
 	 * stack that regs begin, innermost first; how many. lock_owner: the tid of the holder of obj, which a G waits
@@ -513,10 +518,12 @@ void gmp_stack_fork_child(void);
 struct g *gmp_g_of_tcb(const void *tcb);
 
 /* --- preempt.c --- */
-void gmp_preempt_init(void);  /* install the handler of SIG_NOTIFY; idempotent */
+void gmp_preempt_init(void);
+void gmp_preempt_handlers(void); /* install those of SIG_NOTIFY and SIG_KICK; idempotent */
 void gmp_preemptone(struct p *pp);  /* sysmon: ask the G that runs on pp to yield */
 bool gmp_retake_unseen(struct p *pp); /* sysmon: pp's M sleeps past the hooks, or will not stop: take pp from it */
 void gmp_notify(struct m *mp); /* run SIG_NOTIFY's handler there, soon */
+void gmp_kick(struct m *mp);   /* the same with SIG_KICK */
 /*
  * On a G: a system call that goes on by itself when it is interrupted (connect). If it lasts, and costs its M the P, it
  * ends with -EINTR, so that the G may park for the rest.

@@ -90,16 +90,26 @@ void gmp_enter_stolen(void)
 }
 
 /*
- * SIG_NOTIFY is a real-time signal: each one sent is queued, and with SA_NODEFER they would nest on the receiver's
- * stack. So none is sent while one is on its way; the handler clears the flag before it looks at anything.
+ * Both are real-time signals: each one sent is queued, and with SA_NODEFER they would nest on the receiver's stack. So
+ * none is sent while one is on its way; the handler clears the flag before it looks at anything.
  */
+static void notify(struct m *mp, int sig, _Atomic(uint32_t) *sent)
+{
+	if (atomic_exchange(sent, 1) != 0)
+		return;
+	/* seq_cst: sent, then quiet; pairs with gmp_quiet_begin */
+	if (atomic_load(&quiet) > 0 || sys3(__NR_tgkill, sys_getpid(), mp->tid, sig) < 0)
+		atomic_store(sent, 0); /* or the queue is full, the thread not yet there: asked again later */
+}
+
 void gmp_notify(struct m *mp)
 {
-	if (atomic_exchange(&mp->notified, 1) != 0)
-		return;
-	/* seq_cst: notified, then quiet; pairs with gmp_quiet_begin */
-	if (atomic_load(&quiet) > 0 || sys3(__NR_tgkill, sys_getpid(), mp->tid, SIG_NOTIFY) < 0)
-		atomic_store(&mp->notified, 0); /* or the queue is full, the thread not yet there: asked again later */
+	notify(mp, SIG_NOTIFY, &mp->notified);
+}
+
+void gmp_kick(struct m *mp)
+{
+	notify(mp, SIG_KICK, &mp->kicked);
 }
 
 /* cut is set before the P may be taken: who takes it sees that, and clears it. One that longjmp left costs a signal. */
@@ -125,14 +135,14 @@ void gmp_cut(struct m *mp)
 		gmp_notify(mp);
 }
 
-/* The calling G is about to exec: when this returns no SIG_NOTIFY is pending for its M, and none will be sent. */
+/* The calling G is about to exec: when this returns neither signal is pending for its M, and none will be sent. */
 void gmp_quiet_begin(void)
 {
 	struct m *mp;
 
 	atomic_fetch_add(&quiet, 1); /* seq_cst; from here on the G is not preempted, so it stays on its M */
 	mp = getg()->m;
-	while (atomic_load(&mp->notified) != 0) {
+	while (atomic_load(&mp->notified) != 0 || atomic_load(&mp->kicked) != 0) {
 		sys_yield();
 		mp = getg()->m; /* the last one may have moved us */
 	}
@@ -192,11 +202,11 @@ static bool may_stop(struct g *gp, void *uc)
 	uintptr_t alt = (uintptr_t)gp->altstack.sp;
 
 	/*
-	 * replay: between choosing its M's tid and sending itself a signal (preload/signal.c). kmask: the kernel has
-	 * set another mask than the books say, for a few instructions: a handler begins or ends, or a signal waits in
-	 * the M's slot for the hook's exit. The next G would run with that mask, and this one bring it to another M.
+	 * kmask: the kernel has set another mask than the books say, for a few instructions: a handler begins or ends,
+	 * or a signal waits in the M's slot for the hook's exit. The next G would run with that mask, and this one
+	 * bring it to another M.
 	 */
-	if (gp->status != G_RUNNING || gmp_tls.replay != 0 || here < (uintptr_t)gp->stack_lo + STOP_ROOM ||
+	if (gp->status != G_RUNNING || here < (uintptr_t)gp->stack_lo + STOP_ROOM ||
 	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size ||
 	    ((arch_uc_sigmask(uc) ^ gp->m->kmask) & BLOCKABLE) != 0)
 		return false;
@@ -239,16 +249,15 @@ void gmp_block_everywhere(gmp_sigset bits)
 	}
 }
 
-/* SIG_NOTIFY. On an M, on whatever stack. */
+/* SIG_NOTIFY and SIG_KICK. On an M, on whatever stack. */
 static void on_notify(int sig, siginfo_t *info, void *uc)
 {
 	struct g *gp = getg();
 	struct p *pp;
 
-	(void)sig;
 	(void)info;
 	if (gp != NULL)
-		atomic_store(&gp->m->notified, 0);
+		atomic_store(sig == SIG_KICK ? &gp->m->kicked : &gp->m->notified, 0);
 	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
 	arch_uc_cut(uc);
 	if (gp != NULL && gp->kind == GK_G0 && atomic_load_explicit(&gp->m->idlewait, memory_order_relaxed))
@@ -265,22 +274,25 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 	}
 	if (gmp_host.notify != NULL)
 		gmp_host.notify(gp, uc);
-	if (!may_stop(gp, uc))
-		return;
-	gmp_enter(); /* a G that lost its P queues here */
-	pp = gp->m->p;
-	if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-		pp->stat.preempts++;
-		gmp_trace(pp, TR_PREEMPT, gp);
-		gmp_gosched();
+	if (may_stop(gp, uc)) {
+		gmp_enter(); /* a G that lost its P queues here */
+		pp = gp->m->p;
+		if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
+			pp->stat.preempts++;
+			gmp_trace(pp, TR_PREEMPT, gp);
+			gmp_gosched();
+		}
+		gmp_leave_quiet(); /* what was put off comes below */
+		/* While it was queued a cancellation may have come, whose sender found no M to notify. */
+		if (gmp_host.notify != NULL)
+			gmp_host.notify(gp, uc);
 	}
-	gmp_leave();
-	/* While it was queued a cancellation may have come, whose sender found no M to notify. */
-	if (gmp_host.notify != NULL)
-		gmp_host.notify(gp, uc);
+	if (gmp_host.signals != NULL)
+		gmp_host.signals(gp, uc);
 }
 
-void gmp_preempt_init(void)
+/* glibc's first pthread_create installs a handler of its own for SIG_KICK. */
+void gmp_preempt_handlers(void)
 {
 	struct {
 		void (*handler)(int, siginfo_t *, void *);
@@ -290,6 +302,13 @@ void gmp_preempt_init(void)
 	} act = {on_notify, SA_SIGINFO | SA_NODEFER | SA_RESTART | 0x04000000 /* SA_RESTORER */, arch_sigreturn, 0};
 
 	sys4(__NR_rt_sigaction, SIG_NOTIFY, &act, NULL, sizeof(gmp_sigset));
+	act.flags &= ~(unsigned long)SA_RESTART;
+	sys4(__NR_rt_sigaction, SIG_KICK, &act, NULL, sizeof(gmp_sigset));
+}
+
+void gmp_preempt_init(void)
+{
+	gmp_preempt_handlers();
 	sys3(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	atomic_store_explicit(&nlost, 0, memory_order_relaxed); /* also in a forked child */
 	atomic_store_explicit(&quiet, 0, memory_order_relaxed);

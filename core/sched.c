@@ -300,7 +300,7 @@ static void __attribute__((noreturn)) mexit(struct m *mp)
 	mp->exiting = false;
 	mp->tid = 0;
 	mp->cpu_mark = 0;
-	mp->notified = 0;
+	mp->notified = mp->kicked = 0;
 	if (mp->p != NULL)
 		gmp_handoffp(releasep(mp));
 	mdead_put(mp);
@@ -1545,7 +1545,7 @@ void gmp_fork_child(void)
 	mp->park = (struct note){0};
 	mp->nextp = mp->oldp = NULL;
 	mp->sigslot = NULL;
-	mp->notified = 0;
+	mp->notified = mp->kicked = 0;
 	mp->tainted = false; /* it is all there is */
 	mp->curg = gp;
 	mp->p = NULL;

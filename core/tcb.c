@@ -65,7 +65,6 @@ static void reset_fields(struct g *gp)
 	gp->tls->g = gp;
 	gp->tls->inshim = 1; /* a G begins inside the shim: its entry leaves it */
 	gp->tls->deferred = 0;
-	gp->tls->replay = 0;
 	gp->tls->pstolen = 0;
 }
 

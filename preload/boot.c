@@ -39,6 +39,39 @@ const char *gmp_getenv(const char *name)
 	return NULL;
 }
 
+/* GMPSHIM_INHERIT=0: what this process executes is not preloaded. Ours goes from the list, others' stay. */
+static void disinherit(char **envp)
+{
+	static const char var[] = "LD_PRELOAD=", ours[] = "libgmpshim.so";
+
+	for (char **e = envp; *e != NULL; e++) {
+		char *from, *to;
+
+		if (strncmp(*e, var, sizeof(var) - 1) != 0)
+			continue;
+		for (from = to = *e + sizeof(var) - 1; *from != '\0';) {
+			size_t n = strcspn(from, ": ");
+			const char *name = from;
+
+			for (size_t i = 0; i < n; i++)
+				if (from[i] == '/')
+					name = from + i + 1;
+			n += from[n] != '\0';
+			if (strncmp(name, ours, sizeof(ours) - 1) != 0) {
+				memmove(to, from, n);
+				to += n;
+			}
+			from += n;
+		}
+		*to = '\0';
+		if ((*e)[sizeof(var) - 1] != '\0')
+			return;
+		for (; *e != NULL; e++) /* nothing is left: as if it had never been set */
+			e[0] = e[1];
+		return;
+	}
+}
+
 static int host_clock(int clockid, int64_t ts[2])
 {
 	return real.clock_gettime(clockid, (struct timespec *)ts);
@@ -66,7 +99,7 @@ static int find_go_note(struct dl_phdr_info *info, size_t size, void *arg)
 /* Why threads stay NPTL's in this process; NULL: they need not. */
 static const char *why_not(void)
 {
-	const char *on = gmp_getenv("GMPSHIM"), *why;
+	const char *on = gmp_getenv("GMPSHIM"), *others = gmp_getenv("LD_PRELOAD"), *why;
 	bool go = false;
 
 	if (on != NULL && strcmp(on, "0") == 0)
@@ -75,6 +108,8 @@ static const char *why_not(void)
 		return "the program runs with raised privileges (AT_SECURE)";
 	if (__asan_init || __tsan_init || __msan_init)
 		return "the program is built with a sanitizer";
+	if (others != NULL && strstr(others, "/vgpreload_") != NULL)
+		return "valgrind runs the program, on one kernel thread at a time and with thread pointers of its own";
 	dl_iterate_phdr(find_go_note, &go);
 	if (go)
 		return "this is a Go program, it has the scheduler already";
@@ -186,6 +221,7 @@ static int start_sysmon(void *(*fn)(void *))
 	real.pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	rc = real.pthread_create(&th, &attr, sysmon_main, NULL);
+	gmp_preempt_handlers();
 	sys_sigmask(SIG_SETMASK, &old, NULL);
 	real.pthread_attr_destroy(&attr);
 	if (rc != 0) {
@@ -210,6 +246,7 @@ static void init_host(void)
 	gmp_host.reset_props = gmp_props_reset;
 	gmp_host.last_exit = host_last_exit;
 	gmp_host.notify = gmp_cancel_async;
+	gmp_host.signals = gmp_signal_news;
 	gmp_host.take_signals = gmp_take_signals;
 	gmp_host.open_unwinder = gmp_unwinder_open;
 	gmp_host.unwind = gmp_unwinder_trace;
@@ -257,6 +294,8 @@ static void __attribute__((constructor)) gmp_boot(int argc, char **argv, char **
 	if (booted)
 		return;
 	boot_envp = envp;
+	if (gmp_getenv("GMPSHIM_INHERIT") != NULL && strcmp(gmp_getenv("GMPSHIM_INHERIT"), "0") == 0)
+		disinherit(envp);
 	init_host();
 	why = why_not();
 	if (why != NULL) {

@@ -171,16 +171,16 @@ static _Atomic(bool) any_timer;
 int hook_timer_create(clockid_t clock, struct sigevent *ev, timer_t *ret_id)
 {
 	struct g *gp = live() ? g_of_clock(clock) : NULL;
+	struct sigevent buf;
 	int64_t ahead;
-	int rc;
+	int rc, tid;
 
-	if (gp == NULL)
-		return PASS(timer_create)(clock, ev, ret_id);
-	clock = bind_clock(gp, &ahead);
-	if (clock == 0)
+	if (gp != NULL && (clock = bind_clock(gp, &ahead)) == 0)
 		return fail(EINVAL);
-	rc = real.timer_create(clock, ev, ret_id);
-	if (rc == 0) {
+	rc = PASS(timer_create)(clock, (struct sigevent *)(uintptr_t)gmp_timer_event(ev, &buf, &tid), ret_id);
+	if (rc == 0 && tid != 0)
+		gmp_timer_made((int)(intptr_t)*ret_id, tid);
+	if (rc == 0 && gp != NULL) {
 		atomic_store_explicit(&any_timer, true, memory_order_relaxed); /* before the caller can use it */
 		timer_entry(*ret_id, false, &ahead);
 	}
@@ -205,5 +205,6 @@ int hook_timer_delete(timer_t id)
 {
 	if (atomic_load_explicit(&any_timer, memory_order_relaxed))
 		timer_entry(id, true, NULL);
+	gmp_timer_gone((int)(intptr_t)id);
 	return PASS(timer_delete)(id);
 }

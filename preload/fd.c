@@ -375,8 +375,10 @@ int hook_pipe2(int fds[2], int flags)
 
 int hook_signalfd(int fd, const sigset_t *mask, int flags)
 {
-	int ret = PASS(signalfd)(fd, mask, flags);
+	int ret;
 
+	gmp_signalfd_made(mask);
+	ret = PASS(signalfd)(fd, mask, flags);
 	return fd == -1 ? gmp_fd_made_as(ret, PDK_OTHER, (flags & SFD_NONBLOCK) != 0) : ret;
 }
 

@@ -11,7 +11,7 @@ pid_t hook_gettid(void)
 {
 	int tid = gmp_tls.tid;
 
-	if (tid == 0 || getg() == NULL)
+	if (tid == 0 || getg() == NULL || gmp_tls.inshim != 0) /* the child of vfork has its parent's TLS */
 		return (pid_t)sys0(__NR_gettid);
 	return tid;
 }

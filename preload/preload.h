@@ -41,6 +41,8 @@ void gmp_signal_end_g(struct g *gp);
 void gmp_run_deferred(struct g *gp);
 void gmp_route_slot(struct m *mp);
 void gmp_take_signals(void); /* on sysmon */
+void gmp_signal_news(struct g *gp, void *uc); /* host.signals */
+void gmp_signalfd_made(const sigset_t *set);
 int gmp_signal_send(struct g *gp, int sig, siginfo_t *info); /* thread-directed */
 void gmp_set_sigmask(gmp_sigset mask); /* the calling thread's; kernel, G and M */
 void gmp_signal_fork_child(void);
@@ -65,6 +67,14 @@ void gmp_cancel_unshield(void);
 bool gmp_private_futex(const long a[6], long *ret); /* false: the kernel's; *ret: -errno */
 extern _Atomic(bool) gmp_execstack_unknown; /* objects may have been loaded since the last check */
 void gmp_check_execstack(void);		    /* some loaded object wants executable stacks: then all are */
+
+/* --- timer.c: timers that signal a thread --- */
+bool gmp_timer_thread(const siginfo_t *info, struct g **ret); /* SI_TIMER: is it for a thread; NULL: it has ended */
+/* Before timer_create: what the kernel gets instead of ev; tid 0: ev itself. After: note whose it is. */
+const struct sigevent *gmp_timer_event(const struct sigevent *ev, struct sigevent *buf, int *ret_tid);
+void gmp_timer_made(int id, int tid);
+void gmp_timer_gone(int id);
+void gmp_timer_fork_child(void);
 
 /* --- cputime.c --- */
 /* Make of a G's clock and time the kernel's; 0 or errno. Other clocks are left alone. */

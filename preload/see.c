@@ -113,7 +113,7 @@ static void dump_signal_from_env(const char *env)
 		for (int i = 1; i < 32 && sig <= 0; i++)
 			if (sigabbrev_np(i) != NULL && strcmp(sigabbrev_np(i), env) == 0)
 				sig = i;
-		if (sig <= 0 || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1) {
+		if (sig <= 0 || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_KICK) {
 			gmp_log("GMPSHIM_DUMP_SIGNAL=%s is no signal to catch: using QUIT", env);
 			return;
 		}

@@ -4,24 +4,35 @@
  * differ), so much of signal(7) stays the kernel's work. Ours is to find the right thread and the right moment:
  *
  *  - Every handler of the program is installed as on_signal, with the program's flags and mask.
- *  - A signal for the process goes to the main G if that admits it, as the kernel does with the main thread,
- *    else to the G that the kernel interrupted. Another G gets it through its queue (gp->sigq).
+ *  - A signal for a thread waits in its G's queue (gp->sigq), one for the process in the process's, like the kernel's
+ *    shared one. A G is chosen and told: the main G if that admits it, as the kernel prefers the main thread, else the
+ *    one that the kernel interrupted, else any. Only who was told takes from there (sigtold, the kernel's
+ *    TIF_SIGPENDING). When the chosen G ends or blocks the signal, another is told (offer_process), as the kernel does
+ *    in exit and sigprocmask.
  *  - on_signal inside the shim or on a g0 only notes the signal in the M's slot and leaves all signals blocked; the
  *    hook's exit (gmp_run_deferred) or the scheduler (gmp_route_slot) goes on from there. So one slot is enough.
- *  - A queued signal is delivered by its G itself: it sends it to its own kernel thread (replay), so that the handler
- *    has a real frame, and may be left by longjmp like any other.
- *  - A kick is the same signal number with si_code SI_GMP: it makes the M of a running G look at the G's queue, and
- *    interrupts a system call with the program's own SA_RESTART. On the wrong G it does nothing.
+ *  - A queued signal is delivered by its G itself: it sends its own kernel thread a token (replay), the same number
+ *    with si_code SI_GMP, upon which on_signal takes the entry. So the handler has the kernel's frame, on the stack
+ *    that the program asked for, and may be left by longjmp like any other.
+ *  - A G that runs is told by a kick: SIG_NOTIFY, which lets system calls go on, for handlers with SA_RESTART, or
+ *    SIG_KICK, which ends them with EINTR. Its handler sends the token with everything blocked, so that the kernel
+ *    delivers it at the instruction that the kick interrupted. On the wrong G a kick does nothing.
+ *
+ * Lost wake-ups. A sender queues the signal, then looks at masks and at what its target does; the target changes its
+ * mask or its status, then looks at the queues. Where the target's half is on the scheduler's fast path, the sender
+ * pays for both barriers (membarrier in notice()).
  *
  * Idle Ms block what every G blocks (sched.idlemask, from a small table of distinct masks with counts).
  */
+#include <linux/membarrier.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "core/log.h"
 #include "preload/preload.h"
 
-#define SI_GMP	 (-77) /* no code of the kernel's */
+#define SI_GMP	 (-77) /* no code of the kernel's: the token */
 #define NSIG_MAX 64
 #ifndef SA_RESTORER
 #define SA_RESTORER 0x04000000 /* linux/signal.h; libc sets it in what it passes to the kernel */
@@ -49,14 +60,19 @@ static struct {
 } actions[NSIG_MAX + 1];
 
 static struct gmp_sigq *free_nodes; /* sched.sig_lock */
+static uint32_t nqueued;	    /* entries of all queues; sched.sig_lock */
 
-/*
- * Signals for the process that were taken from the kernel, but that no G admits, or no longer: they wait here, as they
- * would there. A G that admits one, or waits for it, looks here too.
- */
+/* Signals for the process that are no longer the kernel's. A G that admits one, or waits for it, looks here too. */
 static struct gmp_sigq *process_queue;	  /* sched.sig_lock */
+static struct gmp_sigq *process_tail;
 static _Atomic(uint64_t) process_pending; /* what is in it; written under sched.sig_lock */
 static void offer_process(void);
+static void offer_locked(void);
+static void mask_changed(gmp_sigset was, gmp_sigset mask);
+
+/* A bit of g->sigpending that stands for no signal; see "waiting for signals". */
+#define NEWS SIG_BIT(SIG_NOTIFY)
+
 
 static struct sigwaiter *sigwaiters; /* Gs in sigwait, oldest first; sched.sig_lock */
 static struct g *sigleader;	     /* the one of them that waits in the kernel for all; sched.sig_lock */
@@ -155,6 +171,10 @@ void gmp_signal_new_g(struct g *gp, gmp_sigset mask)
 	struct g *self = getg();
 
 	gp->sigmask = mask;
+	gp->sigclosed = false;
+	gp->sigtold = (atomic_load(&process_pending) & ~mask) != 0; /* what nobody has admitted so far */
+	if (unlikely(gp->sigtold))
+		gp->tls->deferred = 1;
 	/* the creator's own reference keeps its slot alive */
 	if (self != NULL && self->sigmask == mask && sched.masks[self->mask_slot].mask == mask) {
 		gp->mask_slot = self->mask_slot;
@@ -175,6 +195,7 @@ void gmp_set_sigmask(gmp_sigset mask)
 		return;
 	}
 	if (mask != gp->sigmask) {
+		gmp_sigset was = gp->sigmask;
 		int old = gp->mask_slot;
 
 		gp->mask_slot = mask_get(mask);
@@ -183,6 +204,7 @@ void gmp_set_sigmask(gmp_sigset mask)
 		gmp_set_kmask(gp->m, mask);
 		gmp_leave();
 		mask_put(old); /* last: idle Ms must not admit what nobody admits any more */
+		mask_changed(was, mask);
 	}
 	if (unlikely((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & ~mask))
 		gmp_run_deferred(gp);
@@ -195,44 +217,52 @@ static struct gmp_sigq *node_get(void)
 {
 	struct gmp_sigq *q = free_nodes;
 
-	if (q != NULL)
+	if (q != NULL) {
 		free_nodes = q->next;
+		nqueued++;
+	}
 	return q;
 }
 
-/* sched.sig_lock held. Take the oldest of the lowest signal in set off a queue; 0 = none. */
-static int take_locked(struct gmp_sigq **queue, _Atomic(uint64_t) *pending, gmp_sigset set, siginfo_t *ret_info)
+/* sched.sig_lock held */
+static void node_put(struct gmp_sigq *q)
 {
-	struct gmp_sigq **link, *q;
-	int best = 0;
-	gmp_sigset left = 0;
+	q->next = free_nodes;
+	free_nodes = q;
+	nqueued--;
+}
 
-	if (!(atomic_load_explicit(pending, memory_order_relaxed) & set)) /* lock */
+/* sched.sig_lock held. Take the oldest of the lowest signal in set off a queue; 0 = none. */
+static int take_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atomic(uint64_t) *pending, gmp_sigset set,
+		       siginfo_t *ret_info)
+{
+	gmp_sigset ready = atomic_load_explicit(pending, memory_order_relaxed) & set & ~NEWS; /* lock */
+	struct gmp_sigq **link = queue, *q, *before = NULL;
+	int sig;
+
+	if (ready == 0)
 		return 0;
-	for (q = *queue; q != NULL; q = q->next)
-		if ((SIG_BIT(q->info.si_signo) & set) && (best == 0 || q->info.si_signo < best))
-			best = q->info.si_signo;
-	for (link = queue; best != 0 && *link != NULL; link = &(*link)->next)
-		if ((*link)->info.si_signo == best) {
-			q = *link;
-			*ret_info = q->info;
-			*link = q->next;
-			q->next = free_nodes;
-			free_nodes = q;
-			break;
-		}
-	for (q = *queue; q != NULL; q = q->next)
-		left |= SIG_BIT(q->info.si_signo);
-	atomic_store(pending, left);
-	return best;
+	sig = __builtin_ctzll(ready) + 1;
+	for (; (q = *link)->info.si_signo != sig; link = &q->next)
+		before = q;
+	*ret_info = q->info;
+	*link = q->next;
+	if (*tail == q)
+		*tail = before;
+	node_put(q);
+	for (q = *link; q != NULL && q->info.si_signo != sig;)
+		q = q->next;
+	if (q == NULL)
+		atomic_fetch_and(pending, ~SIG_BIT(sig));
+	return sig;
 }
 
 /* sched.sig_lock held. The thread's own signals come before those of the process, as in the kernel. */
 static int dequeue_locked(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
 {
-	int sig = take_locked(&gp->sigq, &gp->sigpending, set, ret_info);
+	int sig = take_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, set, ret_info);
 
-	return sig != 0 ? sig : take_locked(&process_queue, &process_pending, set, ret_info);
+	return sig != 0 ? sig : take_locked(&process_queue, &process_tail, &process_pending, set, ret_info);
 }
 
 /* Take a queued signal that is in set, of gp or of the process; 0 = none. */
@@ -250,36 +280,16 @@ static int dequeue(struct g *gp, gmp_sigset set, siginfo_t *ret_info)
 	return sig;
 }
 
-/*
- * Make a G that is not parked look. With a handler: its M gets the signal itself, marked as ours, so that a system call
- * ends or is restarted as the program asked. On an M that runs another G by then, on_signal ignores it; without a
- * handler that would be the default action, so then, and for a G in sigwait, it is SIG_NOTIFY.
- */
-static void kick(struct g *gp, int sig, bool handler)
-{
-	uint32_t st = atomic_load(&gp->status);
-	struct m *mp = gp->m;
-	siginfo_t info;
-
-	if ((st != G_RUNNING && st != G_SYSCALL) || mp == NULL)
-		return; /* it will look when it is resumed */
-	if (!handler) {
-		gmp_notify(mp);
-		return;
-	}
-	memset(&info, 0, sizeof(info));
-	info.si_signo = sig;
-	info.si_code = SI_GMP;
-	sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), mp->tid, sig, &info);
-}
-
 /* Returns with sched.sig_lock held and, if there is memory, a node to be had. */
 static void lock_with_node(void)
 {
-	struct gmp_sigq *made = NULL;
+	struct gmp_sigq *made;
 
-	if (free_nodes == NULL) /* a hint; a second look follows under the lock */
-		made = gmp_persistentalloc(sizeof(*made), _Alignof(struct gmp_sigq));
+	gmp_lock(&sched.sig_lock);
+	if (likely(free_nodes != NULL))
+		return;
+	gmp_unlock(&sched.sig_lock); /* memory has a lock of its own, of higher rank, but mmap may take long */
+	made = gmp_persistentalloc(sizeof(*made), _Alignof(struct gmp_sigq));
 	gmp_lock(&sched.sig_lock);
 	if (made != NULL) {
 		made->next = free_nodes;
@@ -287,33 +297,201 @@ static void lock_with_node(void)
 	}
 }
 
-/* sched.sig_lock held */
-static void append_locked(struct gmp_sigq **queue, _Atomic(uint64_t) *pending, const siginfo_t *info)
+/* sched.sig_lock held. RLIMIT_SIGPENDING, as far as this process has used it up: then real-time signals are refused. */
+static bool queue_full_locked(void)
+{
+	uint64_t limit[2];
+
+	return sys4(__NR_prlimit64, 0, RLIMIT_SIGPENDING, NULL, limit) == 0 && nqueued >= limit[0];
+}
+
+/* sched.sig_lock held. Is there an entry that takes in another of its kind? */
+static bool merge_locked(struct gmp_sigq *queue, const siginfo_t *info)
 {
 	int sig = info->si_signo;
+
+	if (sig >= SIGRTMIN && info->si_code != SI_TIMER)
+		return false;
+	for (struct gmp_sigq *q = queue; q != NULL; q = q->next) {
+		if (q->info.si_signo != sig)
+			continue;
+		/* a timer has one signal at a time, which counts what came too late */
+		if (info->si_code == SI_TIMER && q->info.si_code == SI_TIMER &&
+		    info->si_timerid == q->info.si_timerid) {
+			q->info.si_overrun += info->si_overrun + 1;
+			return true;
+		}
+		if (sig < SIGRTMIN)
+			return true; /* a standard signal is not queued twice */
+	}
+	return false;
+}
+
+/* sched.sig_lock held */
+static void append_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atomic(uint64_t) *pending,
+			  const siginfo_t *info)
+{
+	gmp_sigset bit = SIG_BIT(info->si_signo);
 	struct gmp_sigq *q;
 
-	/* a standard signal that is pending already is not queued again */
-	if (sig < SIGRTMIN && (atomic_load(pending) & SIG_BIT(sig)))
+	if ((atomic_load_explicit(pending, memory_order_relaxed) & bit) && merge_locked(*queue, info)) /* lock */
 		return;
 	q = node_get();
 	if (q == NULL)
 		return;
 	q->next = NULL;
 	q->info = *info;
-	while (*queue != NULL)
-		queue = &(*queue)->next;
-	*queue = q;
-	atomic_fetch_or(pending, SIG_BIT(sig)); /* seq_cst: then gmp_interrupt; see park.c */
+	if (*queue == NULL)
+		*queue = q;
+	else
+		(*tail)->next = q;
+	*tail = q;
+	atomic_fetch_or(pending, bit); /* seq_cst: then masks and what the target does */
 }
 
 static void append_process(const siginfo_t *info)
 {
 	gmp_enter();
 	lock_with_node();
-	append_locked(&process_queue, &process_pending, info);
+	append_locked(&process_queue, &process_tail, &process_pending, info);
 	gmp_unlock(&sched.sig_lock);
 	gmp_leave_quiet();
+}
+
+/* sched.sig_lock held. The action became to ignore it: what is pending is discarded, blocked or not. */
+static void flush_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atomic(uint64_t) *pending, int sig)
+{
+	siginfo_t info;
+
+	while (take_locked(queue, tail, pending, SIG_BIT(sig), &info) != 0)
+		;
+}
+
+static void flush_pending(int sig)
+{
+	gmp_sigset bit = SIG_BIT(sig);
+
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	flush_locked(&process_queue, &process_tail, &process_pending, sig);
+	for (struct g *gp = sched.allg; gp != NULL && nqueued > 0; gp = gp->alllink)
+		if (atomic_load_explicit(&gp->sigpending, memory_order_relaxed) & bit) /* lock */
+			flush_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, sig);
+	gmp_unlock(&sched.sig_lock);
+	gmp_leave_quiet();
+}
+
+/* --- telling a G --- */
+
+/* The calling M must look at G's queue; a system call there goes on or ends with EINTR as the handler of sig asks. */
+static void kick(struct g *gp, int sig)
+{
+	struct m *mp = gp->m;
+	struct action a;
+
+	if (mp == NULL)
+		return;
+	a = action_of(sig);
+	if (sig == 0 || !has_handler(&a) || (a.flags & SA_RESTART))
+		gmp_notify(mp);
+	else
+		gmp_kick(mp);
+}
+
+static bool has_m(struct g *gp)
+{
+	uint32_t st = atomic_load(&gp->status);
+
+	return st == G_RUNNING || st == G_SYSCALL;
+}
+
+/*
+ * Inside the shim, no lock held: sig, queued for gp or the process, is for gp to take. Parked, it is woken; running,
+ * its M is kicked. In between it leaves the shim when it runs again, and looks at `deferred` there: a barrier on every
+ * thread stands in for the one that is missing between its store of the status and that look.
+ */
+static void notice(struct g *gp, int sig)
+{
+	uint32_t was = atomic_exchange(&gp->tls->deferred, 1); /* pairs with the exchange in gmp_run_deferred */
+
+	if (gp == getg() || gmp_interrupt(gp))
+		return;
+	if (!has_m(gp)) {
+		if (was != 0)
+			return; /* whoever set it has seen to that, and gp has not looked since */
+		sys3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+		if (!has_m(gp))
+			return;
+	}
+	kick(gp, sig);
+}
+
+/* The same for one of the process's queue. */
+static void tell(struct g *gp, int sig)
+{
+	atomic_store(&gp->sigtold, true); /* seq_cst: after the queue; pairs with recall() */
+	notice(gp, sig);
+}
+
+static bool admits(struct g *gp, int sig)
+{
+	uint32_t st = atomic_load_explicit(&gp->status, memory_order_relaxed); /* a hint: sigclosed decides */
+
+	return st != G_IDLE && st != G_DEAD && !(*(volatile gmp_sigset *)&gp->sigmask & SIG_BIT(sig)) &&
+	       !atomic_load(&gp->sigclosed);
+}
+
+/* Who is to take a signal for the process that interrupted `here` (NULL: a g0). NULL: everybody blocks it. */
+static struct g *choose(int sig, struct g *here)
+{
+	if (admits(sched.maing, sig))
+		return sched.maing;
+	if (here != NULL && admits(here, sig))
+		return here;
+	if (atomic_load(&sched.idlemask) & SIG_BIT(sig))
+		return NULL; /* no need to ask a million */
+	for (struct g *gp = atomic_load_explicit(&sched.allg, memory_order_acquire); gp != NULL; gp = gp->alllink)
+		if (admits(gp, sig))
+			return gp;
+	return NULL;
+}
+
+/* Signals of the process's queue need somebody to take them: tell a G in sigwait, or one that admits it. */
+static void offer_process(void)
+{
+	gmp_sigset left;
+
+	gmp_enter();
+	gmp_lock(&sched.sig_lock);
+	offer_locked();
+	gmp_unlock(&sched.sig_lock);
+	/* seq_cst: in the queue, then the masks; a G that admits it stores its mask, then looks at the queue */
+	for (left = atomic_load(&process_pending); left != 0; left &= left - 1) {
+		int sig = __builtin_ctzll(left) + 1;
+		struct g *gp = choose(sig, NULL);
+
+		if (gp != NULL)
+			tell(gp, sig);
+	}
+	gmp_leave_quiet();
+}
+
+/*
+ * The caller's mask was `was`. What nobody has admitted is his if he does from here on, and others take over what he
+ * does not any more.
+ */
+static void mask_changed(gmp_sigset was, gmp_sigset mask)
+{
+	gmp_sigset pending;
+
+	atomic_thread_fence(memory_order_seq_cst); /* the mask, then the queue; pairs with append, then admits() */
+	pending = atomic_load(&process_pending);
+	if (likely(pending == 0))
+		return;
+	if (pending & was & ~mask)
+		atomic_store(&getg()->sigtold, true);
+	if (pending & mask & ~was)
+		offer_process();
 }
 
 static void give_to_process(const siginfo_t *info)
@@ -322,54 +500,90 @@ static void give_to_process(const siginfo_t *info)
 	offer_process();
 }
 
-/* Queue a signal for gp and see that it notices. Callable from on_signal outside the shim. */
-static void enqueue(struct g *gp, const siginfo_t *info)
+/* A signal for the process, which interrupted `here`: tell the one that is to have it. */
+static void send_process(const siginfo_t *info, struct g *here)
+{
+	struct g *gp;
+
+	gmp_enter();
+	append_process(info);
+	gp = choose(info->si_signo, here);
+	if (gp != NULL)
+		tell(gp, info->si_signo);
+	gmp_leave_quiet();
+	if (gp == NULL)
+		offer_process();
+}
+
+/* sched.sig_lock held. Its thread ends, and they with it. */
+static void drop_queue_locked(struct g *gp)
+{
+	siginfo_t info;
+
+	while (take_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, ~UINT64_C(0), &info) != 0)
+		;
+}
+
+/* A signal for gp alone. 0 or an errno. Callable from on_signal outside the shim. */
+static int enqueue(struct g *gp, const siginfo_t *info)
 {
 	int sig = info->si_signo;
+	bool full;
 
 	gmp_enter();
 	lock_with_node();
-	append_locked(&gp->sigq, &gp->sigpending, info);
+	full = sig >= SIGRTMIN && info->si_code != SI_USER && info->si_code != SI_TIMER && queue_full_locked();
+	if (!full)
+		append_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, info);
+	if (unlikely(atomic_load(&gp->sigclosed))) /* it may have looked before */
+		drop_queue_locked(gp);
 	gmp_unlock(&sched.sig_lock);
-	if (!(gp->sigmask & SIG_BIT(sig))) {
-		struct action a = action_of(sig);
-
-		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
-		if (!gmp_interrupt(gp) && gp != getg())
-			kick(gp, sig, has_handler(&a));
-	} else if (atomic_load(&gp->sigwaits) & SIG_BIT(sig)) { /* seq_cst: set before its look at sigpending */
-		if (!gmp_interrupt(gp))
-			kick(gp, sig, false);
-	}
+	if (full)
+		;
+	else if (!(*(volatile gmp_sigset *)&gp->sigmask & SIG_BIT(sig)))
+		notice(gp, sig);
+	else if (atomic_load(&gp->sigwaits) & SIG_BIT(sig)) /* seq_cst: set before its look at sigpending */
+		if (!gmp_interrupt(gp) && has_m(gp))
+			kick(gp, 0);
 	gmp_leave_quiet();
-}
-
-/* Who gets a signal for the process that interrupted `here` (NULL: a g0). NULL: everybody blocks it. */
-static struct g *choose(int sig, struct g *here)
-{
-	struct g *gp = sched.maing;
-
-	if (gp->status != G_DEAD && !(gp->sigmask & SIG_BIT(sig)))
-		return gp;
-	if (here != NULL)
-		return here; /* the kernel found that it admits the signal */
-	for (gp = atomic_load_explicit(&sched.allg, memory_order_acquire); gp != NULL; gp = gp->alllink)
-		if (gp->status != G_IDLE && gp->status != G_DEAD && !(gp->sigmask & SIG_BIT(sig)))
-			return gp;
-	return NULL;
-}
-
-/* SIGPIPE comes from a write of this thread's, though the kernel makes it look as if the process had sent it. */
-static bool for_thread(const siginfo_t *info)
-{
-	return info->si_code == SI_TKILL ||
-	       (info->si_signo == SIGPIPE && info->si_code == SI_USER && info->si_pid == sys_getpid());
+	return full ? EAGAIN : 0;
 }
 
 static bool synchronous(int sig, const siginfo_t *info)
 {
 	return info->si_code > 0 &&
 	       (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP || sig == SIGSYS);
+}
+
+/*
+ * The thread that a signal is for which interrupted gp; NULL: it is for the process. Nobody: its thread has ended.
+ * SIGPIPE and SIGXFSZ are the kernel's word to the thread that writes, with the code of kill; the program's own kill
+ * does not come this way (hook_kill).
+ */
+static struct g *thread_of(struct g *gp, const siginfo_t *info, bool *ret_nobody)
+{
+	struct g *owner;
+
+	*ret_nobody = false;
+	if (info->si_code == SI_TKILL)
+		return gp;
+	if (info->si_code == SI_USER && (info->si_signo == SIGPIPE || info->si_signo == SIGXFSZ) &&
+	    info->si_pid == sys_getpid())
+		return gp;
+	if (info->si_code != SI_TIMER || !gmp_timer_thread(info, &owner))
+		return NULL;
+	*ret_nobody = owner == NULL;
+	return owner;
+}
+
+/*
+ * Signals of timers are taken by the thread that they interrupt, if it admits them: those of CPU clocks tell what it
+ * does, and the kernel prefers it for the others.
+ */
+static bool of_timer(const siginfo_t *info)
+{
+	return info->si_code == SI_TIMER ||
+	       (info->si_code == SI_KERNEL && (info->si_signo == SIGPROF || info->si_signo == SIGVTALRM));
 }
 
 /* --- delivery --- */
@@ -429,20 +643,8 @@ static struct masks mask_begin(struct g *gp, int sig, gmp_sigset before)
 
 	gp->sigmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
 	gp->m->kmask = gp->sigmask;
+	mask_changed(before, gp->sigmask);
 	return saved;
-}
-
-/* From here on the books say what sigreturn is about to set, perhaps on another M than at the start. */
-static void mask_end(struct g *gp, gmp_sigset before, struct masks saved, const ucontext_t *uc)
-{
-	gmp_sigset after = to_kernel(&uc->uc_sigmask);
-
-	if (after != before) /* the handler has changed it */
-		saved.g = saved.m = after;
-	gmp_enter_quiet();
-	gp->sigmask = saved.g;
-	gp->m->kmask = saved.m;
-	gmp_leave_quiet();
 }
 
 /* In the shim or on a g0: note it, block everything from here on, let the code below go on. */
@@ -469,10 +671,138 @@ static void put_off(struct g *gp, siginfo_t *info, ucontext_t *uc)
 	atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
 }
 
+/* Signals for the calling thread that it is to take. */
+static gmp_sigset deliverable(struct g *gp, gmp_sigset blocked)
+{
+	gmp_sigset pending = atomic_load(&gp->sigpending);
+
+	if (unlikely(atomic_load(&gp->sigtold)))
+		pending |= atomic_load(&process_pending);
+	return pending & ~blocked & ~NEWS;
+}
+
+/* The process's queue may be empty again. Forget first, then look: pairs with tell(). */
+static void recall(struct g *gp)
+{
+	if (atomic_load_explicit(&gp->sigtold, memory_order_relaxed) && atomic_exchange(&gp->sigtold, false) &&
+	    (atomic_load(&process_pending) & ~gp->sigmask))
+		atomic_store(&gp->sigtold, true);
+}
+
+/*
+ * Send the calling kernel thread a token for sig, which is queued; what has no handler is sent itself. It stays in the
+ * queue until on_signal takes it. False: the kernel's queue is full; the next look will try again. Outside the shim, in
+ * code of ours, where nobody is preempted: the G does not change its M.
+ */
+static bool replay(struct g *gp, int sig)
+{
+	struct action a = action_of(sig);
+	siginfo_t info;
+
+	if (has_handler(&a)) {
+		memset(&info, 0, sizeof(info));
+		info.si_signo = sig;
+		info.si_code = SI_GMP;
+	} else if (dequeue(gp, SIG_BIT(sig), &info) == 0 || a.handler == (void *)SIG_IGN) {
+		return true;
+	}
+	return sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), gp->m->tid, sig, &info) == 0;
+}
+
+/*
+ * In a signal handler of ours that is about to return to uc: what is queued is delivered there, one of each signal. All
+ * are blocked until sigreturn; a kick that comes before it is delivered after it.
+ */
+static void replay_at_return(struct g *gp, const ucontext_t *uc)
+{
+	gmp_sigset ready = deliverable(gp, gp->sigmask | to_kernel(&uc->uc_sigmask));
+
+	for (; ready != 0; ready &= ready - 1)
+		if (!replay(gp, __builtin_ctzll(ready) + 1))
+			break;
+}
+
+static void block_until_return(void)
+{
+	gmp_sigset all = ~(gmp_sigset)0;
+
+	sys_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+/*
+ * The handler is over. With all blocked the books are made to say what sigreturn is about to set, perhaps on another M
+ * than at the start; what is queued and admitted then comes at once.
+ */
+static void mask_end(struct g *gp, gmp_sigset before, struct masks saved, const ucontext_t *uc)
+{
+	gmp_sigset after = to_kernel(&uc->uc_sigmask), was = gp->sigmask;
+
+	if (unlikely(after != before)) { /* the handler has changed it */
+		saved.g = saved.m = after;
+		gp->sigmask |= after;
+		mask_changed(was, gp->sigmask);
+		was = gp->sigmask;
+	}
+	block_until_return();
+	gp->sigmask = saved.g;
+	gp->m->kmask = saved.m;
+	mask_changed(was, gp->sigmask & was); /* only opens: does not switch */
+	replay_at_return(gp, uc);
+}
+
+/* Outside the shim, on a G that may take it. Older ones of its kind go first. */
+static void take(struct g *gp, int sig, siginfo_t *info, bool directed, void *uc)
+{
+	siginfo_t own;
+
+	if ((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & SIG_BIT(sig)) {
+		if (directed)
+			enqueue(gp, info);
+		else
+			append_process(info);
+		if (dequeue(gp, SIG_BIT(sig), &own) == 0)
+			return;
+		info = &own;
+	}
+	run_handler(sig, info, uc);
+}
+
+/* A signal that the kernel has delivered to gp, which admitted it; its mask is the handler's. */
+static void dispatch(struct g *gp, int sig, siginfo_t *info, void *uc)
+{
+	struct g *target;
+	siginfo_t own;
+	bool nobody;
+
+	if (info->si_code == SI_GMP) { /* without an entry: somebody else has taken it */
+		if (dequeue(gp, SIG_BIT(sig), &own) != 0)
+			run_handler(sig, &own, uc);
+		return;
+	}
+	target = thread_of(gp, info, &nobody);
+	if (target == gp)
+		take(gp, sig, info, true, uc);
+	else if (target != NULL)
+		enqueue(target, info);
+	else if (!nobody && (of_timer(info) || gp == sched.maing || !admits(sched.maing, sig)))
+		take(gp, sig, info, false, uc);
+	else if (!nobody)
+		send_process(info, NULL);
+}
+
+/* On a thread that is no G. */
+static void dispatch_foreign(int sig, siginfo_t *info, void *uc)
+{
+	if (synchronous(sig, info) || info->si_code == SI_TKILL || choose(sig, NULL) == NULL)
+		run_handler(sig, info, uc);
+	else
+		send_process(info, NULL);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *ucv)
 {
-	struct g *gp = getg(), *target;
-	struct masks saved = {0};
+	struct g *gp = getg();
+	struct masks saved;
 	gmp_sigset before;
 	int err;
 
@@ -481,111 +811,121 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 		return;
 	}
 	/*
-	 * A fault because the stack is full may have been SIG_NOTIFY's: the kernel drops a signal whose frame it cannot
+	 * A fault because the stack is full may have been a kick's: the kernel drops a signal whose frame it cannot
 	 * write. Then none is on its way any more; if it still is, the next one is merely the second.
 	 */
-	if (sig == SIGSEGV && gp != NULL)
+	if (sig == SIGSEGV && gp != NULL) {
 		atomic_store(&gp->m->notified, 0);
+		atomic_store(&gp->m->kicked, 0);
+	}
 	if (!synchronous(sig, info) && (gmp_tls.inshim > 0 || (gp != NULL && gp->kind == GK_G0))) {
 		put_off(gp, info, ucv);
 		return;
 	}
 	err = errno;
-	before = to_kernel(&((ucontext_t *)ucv)->uc_sigmask);
-	if (gp != NULL)
-		saved = mask_begin(gp, sig, before);
-	if (gp != NULL && info->si_code == SI_GMP) {
-		siginfo_t own;
-
-		/* a kick; without an entry it was meant for a G that has left this M */
-		if (dequeue(gp, SIG_BIT(sig), &own) != 0)
-			run_handler(sig, &own, ucv);
-	} else if (synchronous(sig, info) || for_thread(info) || gmp_tls.replay == (uint32_t)sig) {
-		gmp_tls.replay = 0;
-		run_handler(sig, info, ucv);
+	if (gp == NULL) {
+		dispatch_foreign(sig, info, ucv);
 	} else {
-		target = choose(sig, gp);
-		if (target == gp || target == NULL)
+		before = to_kernel(&((ucontext_t *)ucv)->uc_sigmask);
+		saved = mask_begin(gp, sig, before);
+		if (synchronous(sig, info))
 			run_handler(sig, info, ucv);
 		else
-			enqueue(target, info);
-	}
-	if (gp != NULL)
+			dispatch(gp, sig, info, ucv);
 		mask_end(gp, before, saved, ucv);
+	}
 	errno = err;
+}
+
+/* A signal that was put off, on gp or (NULL) a g0. */
+static void route(struct g *gp, const siginfo_t *info)
+{
+	struct g *target;
+	bool nobody;
+
+	target = thread_of(gp, info, &nobody);
+	if (target != NULL)
+		enqueue(target, info);
+	else if (!nobody && info->si_code != SI_GMP)
+		/* it may have been taken in a wait with another mask, which is over */
+		send_process(info, of_timer(info) && gp != NULL && admits(gp, info->si_signo) ? gp : NULL);
 }
 
 /* On a g0, no lock held: hand the slot's signal to a G. */
 void gmp_route_slot(struct m *mp)
 {
 	siginfo_t info = *(siginfo_t *)mp->sigslot;
-	struct g *target;
 
 	mp->sigslot = NULL;
 	atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
-	if (info.si_code == SI_GMP)
-		return; /* its G has left, or looks by itself */
-	target = choose(info.si_signo, NULL);
-	if (target != NULL)
-		enqueue(target, &info);
-	else
-		give_to_process(&info); /* everybody blocks it since */
+	route(NULL, &info);
+}
+
+/* On a G, inshim == 0: what was put off is queued for whom it is for, and the mask is the G's again. */
+static void collect(struct g *gp)
+{
+	if (unlikely(gp->props != NULL))
+		gmp_props_apply(gp);
+	do {
+		struct m *mp;
+
+		atomic_exchange(&gmp_tls.deferred, 0); /* seq_cst: then the queues; pairs with notice() */
+		recall(gp);
+		gmp_enter();
+		mp = gp->m;
+		if (mp->sigslot != NULL) {
+			siginfo_t info = *(siginfo_t *)mp->sigslot;
+
+			mp->sigslot = NULL;
+			route(gp, &info);
+		}
+		gmp_set_kmask(mp, gp->sigmask);
+		gmp_leave_quiet();
+	} while (atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)); /* own, or will be seen next time */
 }
 
 /* At the exit of a hook, with inshim == 0: what was put off. */
 void gmp_run_deferred(struct g *gp)
 {
-	siginfo_t info;
-	int sig, err = errno;
-	bool offer = false;
+	gmp_sigset ready;
+	int err = errno;
 
 	if (gp == NULL) {
 		atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
 		sys_sigmask(SIG_SETMASK, &gmp_tls.foreign_mask, NULL); /* what waited in the kernel comes now */
 		return;
 	}
-	if (unlikely(gp->props != NULL))
-		gmp_props_apply(gp);
 	do {
-		struct m *mp;
+		collect(gp);
+		while ((ready = deliverable(gp, gp->sigmask)) != 0) {
+			uint32_t ran = gmp_tls.sig_count;
 
-		atomic_store_explicit(&gmp_tls.deferred, 0,
-				      memory_order_relaxed); /* own; the requests are looked at below */
-		gmp_enter();
-		mp = gp->m;
-		if (mp->sigslot != NULL) {
-			struct g *target;
-
-			info = *(siginfo_t *)mp->sigslot;
-			mp->sigslot = NULL;
-			if (for_thread(&info))
-				target = gp;
-			else /* it may have been taken in a wait with another mask, which is over */
-				target = choose(info.si_signo, gp->sigmask & SIG_BIT(info.si_signo) ? NULL : gp);
-			if (info.si_code != SI_GMP && target != NULL && (target != gp || for_thread(&info))) {
-				enqueue(target, &info);
-			} else if (info.si_code != SI_GMP) {
-				/* Ours to take, below. If a handler's mask closes before: somebody else's. */
-				append_process(&info);
-				offer = true;
-			}
-			if (target == gp) /* enqueue asks its target to look */
-				atomic_store_explicit(&gmp_tls.deferred, 0, memory_order_relaxed);
+			/* A handler may leave by a jump: the others come at its first hook then, or are nested. */
+			if (ready & (ready - 1))
+				atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
+			if (!replay(gp, __builtin_ctzll(ready) + 1))
+				break;
+			/* not delivered, not taken by another thread either: nothing will come of it here */
+			if (gmp_tls.sig_count == ran && deliverable(gp, gp->sigmask) == ready)
+				break;
 		}
-		gmp_set_kmask(mp, gp->sigmask);
-		gmp_leave_quiet();
-		while ((sig = dequeue(gp, ~gp->sigmask, &info)) != 0) {
-			struct action a = action_of(sig);
+	} while (ready == 0 && atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed));
+	errno = err;
+	if (unlikely(gmp_cancel_pending(gp)))
+		gmp_cancel_async(gp, NULL);
+}
 
-			if (!has_handler(&a) && a.handler == (void *)SIG_IGN)
-				continue;
-			gmp_tls.replay = (uint32_t)sig;
-			sys4(__NR_rt_tgsigqueueinfo, sys_getpid(), gp->m->tid, sig, &info);
-			gmp_tls.replay = 0;
-		}
-	} while (atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed));
-	if (unlikely(offer) && atomic_load(&process_pending) != 0)
-		offer_process();
+/* The handler of SIG_NOTIFY and SIG_KICK, on a G outside the shim, about to return to uc. */
+void gmp_signal_news(struct g *gp, void *uc)
+{
+	int err;
+
+	if (likely(!atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed) && deliverable(gp, gp->sigmask) == 0))
+		return;
+	err = errno;
+	collect(gp);
+	block_until_return();
+	replay_at_return(gp, uc);
 	errno = err;
 	if (unlikely(gmp_cancel_pending(gp)))
 		gmp_cancel_async(gp, NULL);
@@ -604,13 +944,9 @@ void gmp_take_signals(void)
 
 	while ((sig = sys4(__NR_rt_sigtimedwait, &admitted, &info, &zero, sizeof(gmp_sigset))) > 0) {
 		struct action a = action_of((int)sig);
-		struct g *gp = choose((int)sig, NULL);
 
 		if (has_handler(&a)) {
-			if (gp != NULL)
-				enqueue(gp, &info);
-			else
-				give_to_process(&info);
+			route(NULL, &info);
 		} else if (a.handler == (void *)SIG_DFL) {
 			gmp_sigset one = SIG_BIT(sig);
 
@@ -621,22 +957,24 @@ void gmp_take_signals(void)
 	}
 }
 
+/* Its own signals go with it; those of the process that it was to take are others' from here on. */
 void gmp_signal_end_g(struct g *gp)
 {
-	siginfo_t info;
-
+	/* seq_cst: then the queues; pairs with append, then the look at sigclosed in enqueue() and admits() */
+	atomic_store(&gp->sigclosed, true);
+	if (unlikely(atomic_load(&gp->sigpending) != 0)) {
+		gmp_enter();
+		gmp_lock(&sched.sig_lock);
+		drop_queue_locked(gp);
+		gmp_unlock(&sched.sig_lock);
+		gmp_leave_quiet();
+	}
+	if (unlikely(atomic_load(&process_pending) != 0))
+		offer_process();
 	mask_put(gp->mask_slot);
 	if (gp->swapped) /* cancelled in the middle */
 		mask_put(gp->swap_slot);
 	gp->swapped = gp->shielded = false;
-	if (likely(atomic_load(&gp->sigpending) == 0))
-		return;
-	gmp_enter();
-	gmp_lock(&sched.sig_lock);
-	while (take_locked(&gp->sigq, &gp->sigpending, ~UINT64_C(0), &info) != 0)
-		;
-	gmp_unlock(&sched.sig_lock);
-	gmp_leave_quiet();
 }
 
 /* --- sigaction and its relatives --- */
@@ -647,6 +985,12 @@ static bool in_vfork_child(void)
 	return gmp_tls.inshim != 0;
 }
 
+static bool ignores(int sig, const struct sigaction *act)
+{
+	return act->sa_handler == SIG_IGN || (act->sa_handler == SIG_DFL && (sig == SIGCHLD || sig == SIGURG ||
+									    sig == SIGWINCH || sig == SIGCONT));
+}
+
 static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct sigaction k, kold;
@@ -654,7 +998,7 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 	bool child;
 	int rc;
 
-	if (sig < 1 || sig > NSIG_MAX || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1)
+	if (sig < 1 || sig > NSIG_MAX || sig == SIGKILL || sig == SIGSTOP || sig == SIG_NOTIFY || sig == SIG_KICK)
 		return PASS(sigaction)(sig, act, old);
 	if (sched.maing == NULL) /* the scheduler is off */
 		return PASS(sigaction)(sig, act, old);
@@ -688,6 +1032,8 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 		}
 	}
 	gmp_unlock(&action_lock);
+	if (act != NULL && rc == 0 && !child && nqueued != 0 && ignores(sig, act)) /* a hint, as pending is a race */
+		flush_pending(sig);
 	gmp_leave();
 	return rc;
 }
@@ -919,7 +1265,8 @@ void gmp_swap_begin(const sigset_t *set)
 	gp->sigmask = mask;
 	gp->swapped = true;
 	gmp_set_kmask(gp->m, mask);
-	/* seq_cst: after sigmask; pairs with offer_process */
+	mask_changed(gp->swap_mask, mask);
+	/* after sigmask and its barrier; pairs with offer_process */
 	if ((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & ~mask)
 		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
 }
@@ -930,6 +1277,7 @@ bool gmp_swap_end(void)
 	bool ran = !gp->swapped;
 
 	if (!ran) {
+		gmp_sigset was = gp->sigmask;
 		int slot = gp->mask_slot;
 
 		gp->swapped = false;
@@ -937,6 +1285,7 @@ bool gmp_swap_end(void)
 		gp->sigmask = gp->swap_mask;
 		gmp_set_kmask(gp->m, gp->sigmask);
 		mask_put(slot);
+		mask_changed(was, gp->sigmask);
 	}
 	gmp_leave();
 	return ran;
@@ -990,7 +1339,6 @@ int hook_sigsuspend(const sigset_t *set)
  * NEWS, a bit of g->sigpending that stands for no signal, wakes one of them: something has been put into the process's
  * queue for it, or it is to lead. A G on the list stays inside the shim: no handler runs that might not come back.
  */
-#define NEWS SIG_BIT(SIG_NOTIFY)
 
 struct sigwaiter {
 	struct sigwaiter *next;
@@ -1003,8 +1351,8 @@ struct sigwaiter {
 static void tell_locked(struct g *gp)
 {
 	atomic_fetch_or(&gp->sigpending, NEWS); /* seq_cst: then gmp_interrupt */
-	if (!gmp_interrupt(gp) && gp != getg())
-		kick(gp, 0, false);
+	if (!gmp_interrupt(gp) && gp != getg() && has_m(gp))
+		kick(gp, 0);
 }
 
 /* sched.sig_lock held. Wake somebody for each signal in the process's queue. */
@@ -1018,28 +1366,6 @@ static void offer_locked(void)
 			w->given = true;
 			tell_locked(w->gp);
 		}
-}
-
-/* Wake a G for each signal in the process's queue: one in sigwait, or one that admits it. */
-static void offer_process(void)
-{
-	gmp_sigset left;
-
-	gmp_enter();
-	gmp_lock(&sched.sig_lock);
-	offer_locked();
-	gmp_unlock(&sched.sig_lock);
-	/* seq_cst: in the queue, then the masks; a G that admits it stores its mask, then looks at the queue */
-	for (left = atomic_load(&process_pending); left != 0; left &= left - 1) {
-		struct g *gp = choose(__builtin_ctzll(left) + 1, NULL);
-
-		if (gp == NULL)
-			continue;
-		atomic_store_explicit(&gp->tls->deferred, 1, memory_order_relaxed);
-		if (!gmp_interrupt(gp) && gp != getg())
-			kick(gp, 0, false);
-	}
-	gmp_leave_quiet();
 }
 
 /* sched.sig_lock held */
@@ -1062,17 +1388,17 @@ static void list_del_locked(struct sigwaiter *w)
 }
 
 /*
- * The leader: wait in the kernel. SIG_NOTIFY, blocked and waited for as well, says that there is news: so it cannot
- * come too early. It brings what else it always brings.
+ * The leader: wait in the kernel. The kicks, blocked and waited for as well, say that there is news: so they cannot
+ * come too early. They bring what else they always bring.
  */
 static int lead(struct g *gp, int64_t deadline, siginfo_t *ret_info)
 {
-	gmp_sigset all = SIG_BIT(SIG_NOTIFY), notify = all;
+	gmp_sigset all = SIG_BIT(SIG_NOTIFY) | SIG_BIT(SIG_KICK), kicks = all;
 	struct __kernel_timespec left;
-	int sig = SIG_NOTIFY;
+	int sig = 0;
 
 	gmp_entersyscall();
-	sys_sigmask(SIG_BLOCK, &notify, NULL);
+	sys_sigmask(SIG_BLOCK, &kicks, NULL);
 	gmp_lock(&sched.sig_lock);
 	for (struct sigwaiter *w = sigwaiters; w != NULL; w = w->next)
 		if (!w->given)
@@ -1092,10 +1418,29 @@ static int lead(struct g *gp, int64_t deadline, siginfo_t *ret_info)
 	if (sig == SIG_NOTIFY) {
 		atomic_store(&gp->m->notified, 0);
 		gmp_cred_catch_up(gp->m);
+	} else if (sig == SIG_KICK) {
+		atomic_store(&gp->m->kicked, 0);
 	}
-	sys_sigmask(SIG_UNBLOCK, &notify, NULL);
+	sys_sigmask(SIG_UNBLOCK, &kicks, NULL);
 	gmp_exitsyscall();
-	return sig == SIG_NOTIFY || (sig > 0 && ret_info->si_code == SI_GMP) ? 0 : sig;
+	return sig > 0 && (SIG_BIT(sig) & kicks) ? 0 : sig;
+}
+
+/* The leader has a signal. It is that, or 0: another's. */
+static int lead_took(struct g *gp, gmp_sigset want, const siginfo_t *info)
+{
+	bool nobody;
+	struct g *target = thread_of(NULL, info, &nobody);
+
+	if (target != NULL && target != gp)
+		enqueue(target, info);
+	else if (nobody)
+		;
+	else if (want & SIG_BIT(info->si_signo))
+		return info->si_signo;
+	else
+		give_to_process(info);
+	return 0;
 }
 
 /* One stay on the list, inside the shim. A signal, 0: leave the shim for a moment and come back, or -errno. */
@@ -1125,10 +1470,8 @@ static int wait_listed(struct g *gp, gmp_sigset want, int64_t deadline, siginfo_
 		gmp_unlock(&sched.sig_lock);
 		if (leads) {
 			sig = lead(gp, deadline, ret_info);
-			if (sig > 0 && !(SIG_BIT(sig) & want)) {
-				give_to_process(ret_info);
-				sig = 0;
-			}
+			if (sig > 0)
+				sig = lead_took(gp, want, ret_info);
 		} else if (park(deadline, "sigwait") == PARK_TIMEOUT) {
 			sig = -EAGAIN;
 		}
@@ -1161,7 +1504,7 @@ static int wait_listed(struct g *gp, gmp_sigset want, int64_t deadline, siginfo_
 static int wait_signal(const sigset_t *set, siginfo_t *ret_info, int64_t deadline, bool now)
 {
 	struct g *gp = getg();
-	gmp_sigset want = to_kernel(set) & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP) | SIG_BIT(SIG_NOTIFY + 1));
+	gmp_sigset want = to_kernel(set) & ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP));
 	gmp_sigset old = gp->sigmask;
 	struct intr_mark mark = intr_begin();
 	struct __kernel_timespec zero = {0};
@@ -1174,8 +1517,7 @@ static int wait_signal(const sigset_t *set, siginfo_t *ret_info, int64_t deadlin
 		sig = dequeue(gp, want, ret_info);
 		if (sig == 0) {
 			sig = (int)sys4(__NR_rt_sigtimedwait, &want, ret_info, &zero, sizeof(gmp_sigset));
-			if (sig == -EAGAIN || sig == -EINTR || (sig > 0 && ret_info->si_code == SI_GMP))
-				sig = 0;
+			sig = sig > 0 ? lead_took(gp, want, ret_info) : 0;
 		}
 		if (sig == 0)
 			sig = now ? -EAGAIN : wait_listed(gp, want, deadline, ret_info);
@@ -1253,33 +1595,64 @@ int hook_sigwait(const sigset_t *set, int *ret_sig)
 
 /* --- sending to a thread --- */
 
+/*
+ * A signalfd reads what is pending for the thread that reads, and for the process. Of what waits in our queues the
+ * kernel knows nothing: a signal that everybody blocks, and that some signalfd was made for, goes to the process, where
+ * all see it.
+ */
+static _Atomic(uint64_t) signalfd_sets; /* all that signalfds were ever made for */
+
+void gmp_signalfd_made(const sigset_t *set)
+{
+	atomic_fetch_or(&signalfd_sets, to_kernel(set));
+}
+
+static bool signalfd_has(struct g *gp, int sig)
+{
+	gmp_sigset bit = SIG_BIT(sig);
+
+	return (atomic_load_explicit(&signalfd_sets, memory_order_relaxed) & bit) && /* the program made it before */
+	       (gp->sigmask & bit) && !(atomic_load(&gp->sigwaits) & bit) && choose(sig, NULL) == NULL;
+}
+
+/*
+ * It concerns the whole process: any thread of it will do that admits the signal, and the caller does not outlive the
+ * process, nor run on while it is stopped.
+ */
+static void default_action(int sig, const struct action *a)
+{
+	gmp_sigset one = SIG_BIT(sig), old;
+
+	gmp_enter(); /* stay on this M */
+	sys_sigmask(SIG_UNBLOCK, &one, &old);
+	sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
+	sys_sigmask(SIG_SETMASK, &old, NULL);
+	gmp_leave();
+	if (a->handler == (void *)SIG_DFL)
+		gmp_see_sent(sig);
+}
+
 /* 0 or an errno. */
 int gmp_signal_send(struct g *gp, int sig, siginfo_t *info)
 {
 	struct action a;
+	int rc;
 
-	if (sig < 0 || sig > NSIG_MAX || sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1)
+	if (sig < 0 || sig > NSIG_MAX || sig == SIG_NOTIFY || sig == SIG_KICK)
 		return EINVAL;
 	if (sig == 0 || gp->exited)
 		return 0; /* glibc 2.34: a thread that has ended but is not joined takes and drops signals */
 	a = action_of(sig);
 	if (!(gp->sigmask & SIG_BIT(sig)) && (!has_handler(&a) || sig == SIGKILL || sig == SIGSTOP)) {
-		/* The default action concerns the whole process: any thread of it will do that admits the signal. */
-		gmp_sigset one = SIG_BIT(sig), old;
-
-		gmp_enter(); /* stay on this M */
-		sys_sigmask(SIG_UNBLOCK, &one, &old);
-		sys3(__NR_tgkill, sys_getpid(), sys_gettid(), sig);
-		sys_sigmask(SIG_SETMASK, &old, NULL);
-		gmp_leave();
-		if (a.handler == (void *)SIG_DFL)
-			gmp_see_sent(sig);
+		default_action(sig, &a);
 		return 0;
 	}
-	enqueue(gp, info);
-	if (gp == getg() && atomic_load(&gp->sigpending) & ~gp->sigmask)
+	if (signalfd_has(gp, sig))
+		return (int)-sys2(__NR_kill, sys_getpid(), sig);
+	rc = enqueue(gp, info);
+	if (gp == getg() && deliverable(gp, gp->sigmask) != 0)
 		gmp_run_deferred(gp);
-	return 0;
+	return rc;
 }
 
 static void fill_info(siginfo_t *info, int sig, int code)
@@ -1303,7 +1676,7 @@ int hook_pthread_kill(pthread_t th, int sig)
 {
 	struct g *gp;
 
-	if (!live() || (gp = gmp_thread(th)) == NULL)
+	if (!live() || in_vfork_child() || (gp = gmp_thread(th)) == NULL)
 		return PASS(pthread_kill)(th, sig);
 	if (gp->exited) /* as libc, whatever the number, but for its own two */
 		return sig == SIG_NOTIFY || sig == SIG_NOTIFY + 1 ? EINVAL : 0;
@@ -1315,7 +1688,7 @@ int hook_pthread_sigqueue(pthread_t th, int sig, const union sigval value)
 	struct g *gp;
 	siginfo_t info;
 
-	if (!live() || (gp = gmp_thread(th)) == NULL)
+	if (!live() || in_vfork_child() || (gp = gmp_thread(th)) == NULL)
 		return PASS(pthread_sigqueue)(th, sig, value);
 	fill_info(&info, sig, SI_QUEUE);
 	info.si_value = value;
@@ -1327,7 +1700,7 @@ int hook_raise(int sig)
 	struct g *gp = getg();
 	int rc;
 
-	if (!live() || gp == NULL)
+	if (!live() || in_vfork_child() || gp == NULL)
 		return PASS(raise)(sig);
 	rc = send_tkill(gp, sig);
 	return rc == 0 ? 0 : fail(rc);
@@ -1340,33 +1713,53 @@ int hook_gsignal(int sig)
 
 int hook_tgkill(pid_t pid, pid_t tid, int sig)
 {
+	struct g *gp;
 	int rc;
 
-	if (live() && pid == sys_getpid())
-		for (struct g *gp = sched.allg; gp != NULL; gp = gp->alllink)
-			if (gp->tid == tid && gp->status != G_IDLE && gp->status != G_DEAD) {
-				rc = send_tkill(gp, sig);
-				return rc == 0 ? 0 : fail(rc);
-			}
+	if (live() && !in_vfork_child() && pid == sys_getpid() && tid > 0 && (gp = gmp_g_of_tid(tid)) != NULL) {
+		rc = send_tkill(gp, sig);
+		return rc == 0 ? 0 : fail(rc);
+	}
 	return PASS(tgkill)(pid, tid, sig);
 }
 
 /*
- * A signal for the own process that the caller itself is to take: it has it when the call returns, as in the kernel,
- * which would choose the main thread's kernel thread, whatever runs there now. False: leave it to the kernel.
+ * A signal for the own process that somebody admits needs no way through the kernel, which would interrupt whatever
+ * runs on the thread that it chooses. If it is the caller who takes it, he has when the call returns. False: the
+ * kernel's.
  */
-static bool send_to_self(pid_t pid, int sig, int code, union sigval value, int *ret_err)
+static bool send_own_process(pid_t pid, int sig, int code, union sigval value, int *ret_err)
 {
-	struct g *gp = getg();
+	struct g *gp = getg(), *target;
+	struct action a;
 	siginfo_t info;
+	bool full;
 
-	if (!live() || gp == NULL || pid != sys_getpid() || sig < 1 || sig > NSIG_MAX ||
-	    (gp->sigmask & SIG_BIT(sig)) || choose(sig, gp) != gp)
+	if (!live() || gp == NULL || in_vfork_child() || pid != sys_getpid() || sig < 1 || sig > NSIG_MAX ||
+	    sig == SIGKILL || sig == SIGSTOP || (target = choose(sig, gp)) == NULL)
 		return false;
+	a = action_of(sig);
 	fill_info(&info, sig, code);
 	if (code == SI_QUEUE)
 		info.si_value = value;
-	*ret_err = gmp_signal_send(gp, sig, &info);
+	*ret_err = 0;
+	if (!has_handler(&a)) {
+		default_action(sig, &a);
+		return true;
+	}
+	gmp_enter();
+	if (target == gp) {
+		*ret_err = enqueue(gp, &info); /* his already: nobody shall take it from him */
+	} else {
+		gmp_lock(&sched.sig_lock);
+		full = sig >= SIGRTMIN && code != SI_USER && queue_full_locked();
+		gmp_unlock(&sched.sig_lock);
+		if (full)
+			*ret_err = EAGAIN;
+		else
+			send_process(&info, NULL);
+	}
+	gmp_leave();
 	return true;
 }
 
@@ -1375,7 +1768,7 @@ int hook_kill(pid_t pid, int sig)
 	union sigval none = {0};
 	int err;
 
-	if (!send_to_self(pid, sig, SI_USER, none, &err))
+	if (!send_own_process(pid, sig, SI_USER, none, &err))
 		return PASS(kill)((pid_t)gmp_kernel_tid(pid), sig);
 	return err == 0 ? 0 : fail(err);
 }
@@ -1384,7 +1777,7 @@ int hook_sigqueue(pid_t pid, int sig, const union sigval value)
 {
 	int err;
 
-	if (!send_to_self(pid, sig, SI_QUEUE, value, &err))
+	if (!send_own_process(pid, sig, SI_QUEUE, value, &err))
 		return PASS(sigqueue)((pid_t)gmp_kernel_tid(pid), sig, value);
 	return err == 0 ? 0 : fail(err);
 }
@@ -1473,10 +1866,12 @@ void gmp_signal_fork_child(void)
 	action_lock = (struct lock){0};
 	sched.sig_lock = (struct lock){0};
 	free_nodes = NULL; /* may be half changed; lost */
+	nqueued = 0;
 	gp->sigq = process_queue = NULL;
 	gp->sigpending = process_pending = 0; /* a child starts without pending signals */
 	sigwaiters = NULL;
 	sigleader = NULL;
+	gmp_timer_fork_child();
 	for (int i = 0; i < GMP_MASKS; i++)
 		sched.masks[i].refs = 0;
 	gp->mask_slot = mask_get(gp->sigmask);

@@ -322,17 +322,17 @@ REOPENS(freopen)
 REOPENS(freopen64)
 
 /*
- * The lock goes with the stream, so it is left to libc's first unlocking: the depth is one less than held. A popen'd
- * stream waits for its child. All others flush and close through the table, and a cookie's function must not run as a
- * system call.
+ * The lock is waited for, but not held: libc takes that of the list of streams first, then the stream's, as
+ * fflush(NULL) and fork do, and a thread that came with the second would wait for them while they wait for it. A
+ * popen'd stream waits for its child. All others flush and close through the table, and a cookie's function must not
+ * run as a system call.
  */
 static int close_stream(FILE *fp, int (*fn)(FILE *fp))
 {
 	struct stream_lock *l = own(fp);
 	int ret;
 
-	if (l != NULL)
-		l->depth--;
+	disown(&l);
 	if (fd_of(fp) < 0 || jumps_of(fp)[JUMP_CLOSE] == (const void *)(uintptr_t)file_close)
 		return fn(fp);
 	gmp_fd_forget(fd_of(fp));

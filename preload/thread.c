@@ -186,6 +186,8 @@ static void thread_main(void *arg)
 	real.__ctype_init();
 	if (gmp_sigsetjmp(buf.__cancel_jmp_buf, 0) == 0) {
 		__pthread_register_cancel(&buf);
+		if (unlikely(gp->m->sigslot != NULL)) /* of the switch that led here; as gmp_block_switch does */
+			gmp_tls.deferred = 1;
 		gmp_leave(); /* a G begins inside the shim */
 		if (unlikely(gp->props != NULL))
 			gmp_props_apply(gp);
