@@ -6,9 +6,10 @@
  * that others wait for is to be looked at, and sleeps on a note while all Ps idle.
  *
  * What an M does is asked of its CPU clock first, at half a microsecond: two reads that differ, and it runs now. Equal
- * reads leave open whether it sleeps or waits for a CPU; /proc/self/task/<tid>/stat tells. A descriptor for that would
- * take a number that the program may be about to get, and there may be thousands of Ms. So the question is put by a
- * kernel thread with a descriptor table of its own, which lives for the one answer (some 50 us, and rare).
+ * reads, also after a moment in which sysmon leaves the CPU to it, leave open whether it sleeps or waits for a CPU;
+ * /proc/self/task/<tid>/stat tells. A descriptor for that would take a number that the program may be about to get, and
+ * there may be thousands of Ms. So the question is put by a kernel thread with a descriptor table of its own, which
+ * lives for the one answer (some 50 us, more on a busy machine, and rare).
  */
 #include <signal.h>
 #include <fcntl.h>
@@ -24,7 +25,8 @@
 #define IDLE_ROUNDS    50		 /* rounds without a catch before the delay doubles */
 #define SYSCALL_NS     INT64_C(10000000) /* a P in a system call without work for it is left this long */
 #define ASK_AGAIN_NS   INT64_C(100000)	 /* between two requests to the same G */
-#define FIRST_LOOK_NS  (sched.slice_ns / 4) /* from the begin of a slice, and between two looks at an M that runs */
+#define FIRST_LOOK_NS  (sched.slice_ns / 4) /* from the begin of a slice */
+#define STAND_BACK_US  20		 /* for how long sysmon leaves the CPU to an M that it looks at */
 #define LOOK_NS	       INT64_C(1000000)	 /* between two looks at an M that may sleep */
 #define STILL_NS       INT64_C(5000000)	 /* no /proc: a clock that stands still this long is taken for sleep */
 #define MAX_PROBES     2		 /* LOOK_NS is doubled so often */
@@ -135,7 +137,8 @@ static bool ask(struct p *pp, struct m *mp, int64_t now)
 
 /*
  * Work waits and pp is held by the same G since pp->mon_schedwhen. If its M computes and the slice is over, ask the G
- * to yield; if the M sleeps somewhere past the hooks, take the P. True: it was taken. *ret_next: when to look again.
+ * to yield; if the M sleeps somewhere past the hooks, take the P. True: it was taken. *ret_next: when to look again, at
+ * the end of the slice at the latest.
  */
 static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 {
@@ -143,9 +146,13 @@ static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 	int64_t cpu, was = pp->mon_cpu;
 	bool still;
 
-	*ret_next = now + (over ? ASK_AGAIN_NS : FIRST_LOOK_NS);
-	if (mp == NULL || mp->notified != 0) /* a request it has not even seen: it waits for a CPU */
+	*ret_next = over ? now + ASK_AGAIN_NS : INT64_MAX; /* one that runs: at the end of its slice */
+	if (mp == NULL)
 		return false;
+	if (mp->notified != 0) { /* a request it has not even seen: it waits for a CPU */
+		*ret_next = now + LOOK_NS;
+		return false;
+	}
 	cpu = gmp_thread_cpu(mp->tid);
 	if (cpu < 0)
 		return false;
@@ -157,7 +164,12 @@ static bool look(struct p *pp, int64_t now, bool over, int64_t *ret_next)
 	if (!still)
 		pp->mon_still = now;
 	pp->mon_cpu = gmp_thread_cpu(mp->tid);
-	if (pp->mon_cpu > cpu) {
+	if (pp->mon_cpu == cpu && over && !still) {
+		/* sysmon itself may have taken its CPU */
+		sys_nanosleep(STAND_BACK_US * 1000);
+		pp->mon_cpu = gmp_thread_cpu(mp->tid);
+	}
+	if (pp->mon_cpu > cpu || (!over && was != 0 && cpu - was >= LOOK_NS / 2)) {
 		pp->mon_slept = false;
 		return over && ask(pp, mp, now);
 	}

@@ -293,7 +293,7 @@ int main(int argc, char **argv)
 	puts("timers ok");
 	ping_pong_hog();
 	puts("ping-pong beside a hog ok");
-	hogs(CLOCK_PROCESS_CPUTIME_ID, 1500, 0);
+	hogs(CLOCK_PROCESS_CPUTIME_ID, 1000, 0);
 	puts("hogs ok");
 	return 0;
 }
