@@ -578,12 +578,14 @@ static struct g *thread_of(struct g *gp, const siginfo_t *info, bool *ret_nobody
 
 /*
  * Signals of timers are taken by the thread that they interrupt, if it admits them: those of CPU clocks tell what it
- * does, and the kernel prefers it for the others.
+ * does, and the kernel prefers it for the others. Not by one that sleeps in a system call: the kernel found its M
+ * because that is the process's first one, or the only one that admits the signal.
  */
-static bool of_timer(const siginfo_t *info)
+static bool of_timer(const siginfo_t *info, const struct g *gp)
 {
-	return info->si_code == SI_TIMER ||
-	       (info->si_code == SI_KERNEL && (info->si_signo == SIGPROF || info->si_signo == SIGVTALRM));
+	return gp != NULL && gp->status == G_RUNNING &&
+	       (info->si_code == SI_TIMER ||
+		(info->si_code == SI_KERNEL && (info->si_signo == SIGPROF || info->si_signo == SIGVTALRM)));
 }
 
 /* --- delivery --- */
@@ -750,44 +752,48 @@ static void mask_end(struct g *gp, gmp_sigset before, struct masks saved, const 
 	replay_at_return(gp, uc);
 }
 
-/* Outside the shim, on a G that may take it. Older ones of its kind go first. */
-static void take(struct g *gp, int sig, siginfo_t *info, bool directed, void *uc)
+/*
+ * The kernel has interrupted gp with a signal that is another's: hand it on, true. gp's mask is as it was: were the
+ * signal blocked meanwhile, the G that opens it again would be the one to take it from the process's queue.
+ */
+static bool pass_on(struct g *gp, int sig, const siginfo_t *info, bool *ret_directed)
 {
-	siginfo_t own;
+	struct g *target;
+	bool nobody;
 
-	if ((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & SIG_BIT(sig)) {
+	*ret_directed = false;
+	if (info->si_code == SI_GMP)
+		return false;
+	target = thread_of(gp, info, &nobody);
+	*ret_directed = target == gp;
+	if (target == gp)
+		return false;
+	if (target != NULL)
+		enqueue(target, info);
+	else if (!nobody && (of_timer(info, gp) || gp == sched.maing || !admits(sched.maing, sig)))
+		return false;
+	else if (!nobody)
+		send_process(info, NULL);
+	return true;
+}
+
+/*
+ * gp is to take the signal; *own: the one whose turn it is. False: somebody else has taken it. Before the mask is the
+ * handler's: what is in the process's queue when gp blocks it is offered to others.
+ */
+static bool take(struct g *gp, int sig, const siginfo_t *info, bool directed, siginfo_t *own)
+{
+	if (info->si_code != SI_GMP) {
+		*own = *info;
+		if (likely(!((atomic_load(&gp->sigpending) | atomic_load(&process_pending)) & SIG_BIT(sig))))
+			return true;
+		/* older ones of its kind go first */
 		if (directed)
 			enqueue(gp, info);
 		else
 			append_process(info);
-		if (dequeue(gp, SIG_BIT(sig), &own) == 0)
-			return;
-		info = &own;
 	}
-	run_handler(sig, info, uc);
-}
-
-/* A signal that the kernel has delivered to gp, which admitted it; its mask is the handler's. */
-static void dispatch(struct g *gp, int sig, siginfo_t *info, void *uc)
-{
-	struct g *target;
-	siginfo_t own;
-	bool nobody;
-
-	if (info->si_code == SI_GMP) { /* without an entry: somebody else has taken it */
-		if (dequeue(gp, SIG_BIT(sig), &own) != 0)
-			run_handler(sig, &own, uc);
-		return;
-	}
-	target = thread_of(gp, info, &nobody);
-	if (target == gp)
-		take(gp, sig, info, true, uc);
-	else if (target != NULL)
-		enqueue(target, info);
-	else if (!nobody && (of_timer(info) || gp == sched.maing || !admits(sched.maing, sig)))
-		take(gp, sig, info, false, uc);
-	else if (!nobody)
-		send_process(info, NULL);
+	return dequeue(gp, SIG_BIT(sig), own) != 0;
 }
 
 /* On a thread that is no G. */
@@ -804,6 +810,8 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 	struct g *gp = getg();
 	struct masks saved;
 	gmp_sigset before;
+	siginfo_t own;
+	bool directed;
 	int err;
 
 	if (!live()) {
@@ -825,13 +833,11 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 	err = errno;
 	if (gp == NULL) {
 		dispatch_foreign(sig, info, ucv);
-	} else {
+	} else if (synchronous(sig, info) ||
+		   (!pass_on(gp, sig, info, &directed) && take(gp, sig, info, directed, &own))) {
 		before = to_kernel(&((ucontext_t *)ucv)->uc_sigmask);
 		saved = mask_begin(gp, sig, before);
-		if (synchronous(sig, info))
-			run_handler(sig, info, ucv);
-		else
-			dispatch(gp, sig, info, ucv);
+		run_handler(sig, synchronous(sig, info) ? info : &own, ucv);
 		mask_end(gp, before, saved, ucv);
 	}
 	errno = err;
@@ -848,7 +854,7 @@ static void route(struct g *gp, const siginfo_t *info)
 		enqueue(target, info);
 	else if (!nobody && info->si_code != SI_GMP)
 		/* it may have been taken in a wait with another mask, which is over */
-		send_process(info, of_timer(info) && gp != NULL && admits(gp, info->si_signo) ? gp : NULL);
+		send_process(info, of_timer(info, gp) && admits(gp, info->si_signo) ? gp : NULL);
 }
 
 /* On a g0, no lock held: hand the slot's signal to a G. */

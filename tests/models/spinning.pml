@@ -15,7 +15,7 @@
  * BUG -DNO_RECHECK        an M that gave its P back does not look again
  * BUG -DONLY_SPINNERS     only one that was spinning looks again
  * BUG -DRECHECK_FIRST     it looks first and then says that it does not spin
- * BUG -DNO_RESET_WAKE     a spinner that found work wakes no other
+ * BUG -DHANDOFF -DNO_RESET_WAKE   a spinner that found work wakes no other
  * BUG -DWAKE_FIRST        the submitter looks for spinners, then puts the work on the queue
  * BUG -DLATE_DROP         a wake-up that finds no idle P counts as a spinner for longer than it holds the lock
  * BUG -DHANDOFF -DNO_HANDOFF_LOOK   a P that is handed off goes idle without a look at the others' queues
@@ -122,7 +122,7 @@ inline wakep()
 }
 
 /* the G of P 0 */
-active proctype submitter()
+proctype submitter()
 {
 	byte sp = NONE, sm, n;
 
@@ -141,7 +141,7 @@ active proctype submitter()
 }
 
 #ifndef HANDOFF
-active proctype foreigner()
+proctype foreigner()
 {
 	byte sp = NONE, sm;
 
@@ -152,7 +152,7 @@ active proctype foreigner()
 }
 #endif
 
-active proctype sysmon()
+proctype sysmon()
 {
 	byte sp = NONE, sm;
 
@@ -299,6 +299,11 @@ init
 		pidleput(PS - 1);
 		born[1] = true;
 		nextp[0] = NONE; nextp[1] = NONE; nextp[2] = NONE;
+		run submitter();
+#ifndef HANDOFF
+		run foreigner();
+#endif
+		run sysmon();
 		run M(1, true);
 		run M(2, false)
 	}

@@ -19,6 +19,7 @@
 
 static pthread_t worker[WORKERS];
 static volatile int stop;
+static int ready; /* workers that know who they are */
 static __thread int me = -1;
 static int last[WORKERS], misdirected, disorder;
 static unsigned char got_shared[SHARED], got_outside[OUTSIDE];
@@ -62,6 +63,7 @@ static void *works(void *arg)
 
 	me = (int)(long)arg;
 	last[me] = -1;
+	__atomic_add_fetch(&ready, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
 		switch (me % 4) {
 		case 0:
@@ -150,6 +152,8 @@ int main(void)
 	}
 	for (long i = 0; i < WORKERS; i++)
 		worker[i] = prog_start(works, (void *)i);
+	while (__atomic_load_n(&ready, __ATOMIC_ACQUIRE) < WORKERS)
+		sched_yield();
 	a = prog_start(sends_directed, NULL);
 	b = prog_start(sends_shared, NULL);
 	for (int i = 0; i < OUTSIDE / IN_FLIGHT; i++) {
