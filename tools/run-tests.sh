@@ -1,18 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Installs what is missing, builds with gcc and clang, runs all tests, and ends with "N passed, N failed".
-#   tools/run-tests.sh [--build DIR] [--stress MINUTES] [MESON TEST ARGUMENTS]
-# With --stress the suite `stress` is run for so long (tools/run-stress.sh), instead of once.
+#   tools/run-tests.sh [--build DIR] [MESON TEST ARGUMENTS]
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=build
 if [ "${1:-}" = --build ]; then
   build=$2
-  shift 2
-fi
-stress=
-if [ "${1:-}" = --stress ]; then
-  stress=$2
   shift 2
 fi
 tools/setup.sh build test apps || exit 1
