@@ -839,6 +839,8 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 		saved = mask_begin(gp, sig, before);
 		run_handler(sig, synchronous(sig, info) ? info : &own, ucv);
 		mask_end(gp, before, saved, ucv);
+	} else {
+		gmp_signal_news(gp, ucv); /* another may have come meanwhile and been put off */
 	}
 	errno = err;
 }
