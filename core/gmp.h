@@ -453,6 +453,7 @@ void gmp_ready_wake(void);	    /* ... the second */
 void gmp_newproc(struct g *gp);	 /* first ready of a new G */
 bool gmp_gosched(void);		 /* let others run: to the tail of the local queue; false: there was nobody */
 void gmp_io_share(void);		 /* after receives that had no need to wait */
+void gmp_slice_end(struct g *gp); /* on gp, inside gmp_enter(): if its time slice is over, let others run */
 void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
 void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run something else until resumed */
 void gmp_entersyscall(void);

@@ -253,7 +253,6 @@ void gmp_block_everywhere(gmp_sigset bits)
 static void on_notify(int sig, siginfo_t *info, void *uc)
 {
 	struct g *gp = getg();
-	struct p *pp;
 
 	(void)info;
 	if (gp != NULL)
@@ -276,12 +275,7 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 		gmp_host.notify(gp, uc);
 	if (may_stop(gp, uc)) {
 		gmp_enter(); /* a G that lost its P queues here */
-		pp = gp->m->p;
-		if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-			pp->stat.preempts++;
-			gmp_trace(pp, TR_PREEMPT, gp);
-			gmp_gosched();
-		}
+		gmp_slice_end(gp);
 		gmp_leave_quiet(); /* what was put off comes below */
 		/* While it was queued a cancellation may have come, whose sender found no M to notify. */
 		if (gmp_host.notify != NULL)

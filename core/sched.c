@@ -790,6 +790,17 @@ void gmp_io_share(void)
 	gmp_leave();
 }
 
+void gmp_slice_end(struct g *gp)
+{
+	struct p *pp = gp->m->p;
+
+	if (likely(pp == NULL || !atomic_load_explicit(&pp->preempt, memory_order_relaxed))) /* sysmon's request */
+		return;
+	pp->stat.preempts++;
+	gmp_trace(pp, TR_PREEMPT, gp);
+	gmp_gosched();
+}
+
 void gmp_goexit(void)
 {
 	struct g *gp = getg();
@@ -1237,6 +1248,8 @@ void gmp_exitsyscall(void)
 		gmp_trace(pp, TR_RUN, gp);
 		atomic_store_explicit(&pp->syscalltick, pp->syscalltick + 1, memory_order_relaxed);
 		atomic_store_explicit(&gp->status, G_RUNNING, memory_order_relaxed);
+		/* One that makes short calls all the time is in one whenever SIG_NOTIFY comes. */
+		gmp_slice_end(gp);
 	} else {
 		exitsyscall_slow(gp, mp);
 	}
@@ -1580,7 +1593,6 @@ void gmp_fork_child(void)
 void gmp_leave_slow(void)
 {
 	struct g *gp = getg();
-	struct p *pp;
 
 	if (gp != NULL && gp->kind == GK_G0)
 		return;
@@ -1589,12 +1601,7 @@ void gmp_leave_slow(void)
 		if (gp == NULL || gp->status != G_RUNNING)
 			return;
 		gmp_enter();
-		pp = gp->m->p;
-		if (pp != NULL && atomic_load_explicit(&pp->preempt, memory_order_relaxed)) {
-			pp->stat.preempts++;
-			gmp_trace(pp, TR_PREEMPT, gp);
-			gmp_gosched();
-		}
+		gmp_slice_end(gp);
 		gmp_leave_quiet();
 		/* What came while it was queued: nobody would tell it again. */
 	} while (unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)));

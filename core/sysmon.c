@@ -216,9 +216,11 @@ static int retake(int64_t now, int64_t *ret_next)
 		struct p *pp = sched.allp[i];
 		struct m *mp;
 		uint32_t st = atomic_load_explicit(&pp->status, memory_order_acquire), t;
+		bool over;
 
 		if (st != P_RUNNING && st != P_SYSCALL)
 			continue;
+		over = now - pp->mon_schedwhen >= sched.slice_ns;
 		t = atomic_load_explicit(&pp->schedtick, memory_order_relaxed); /* compared only */
 		if (pp->mon_schedtick != t) {
 			pp->mon_schedtick = t;
@@ -228,11 +230,11 @@ static int retake(int64_t now, int64_t *ret_next)
 			pp->mon_slept = false;
 			if (st == P_RUNNING && now + FIRST_LOOK_NS < *ret_next && work_waits(pp, now))
 				*ret_next = now + FIRST_LOOK_NS;
-		} else if (st == P_RUNNING) {
-			bool over = now - pp->mon_schedwhen >= sched.slice_ns;
-
-			if (over)
-				atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed); /* a request, no order */
+		} else if (over) {
+			/* a request, no order; a G in a system call sees to it at the exit */
+			atomic_store_explicit(&pp->preempt, 1, memory_order_relaxed);
+		}
+		if (pp->mon_schedwhen != now && st == P_RUNNING) { /* the same G since an earlier round */
 			if (!work_waits(pp, now))
 				continue;
 			next = pp->mon_schedwhen + FIRST_LOOK_NS;
