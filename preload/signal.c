@@ -477,19 +477,21 @@ static void offer_process(void)
 }
 
 /*
- * The caller's mask was `was`. What nobody has admitted is his if he does from here on, and others take over what he
- * does not any more.
+ * The caller's mask was `was`. What he admits from here on is his, unless it is the main thread's, who was told of it
+ * then or when it admitted it; others take over what he does not admit any more.
  */
 static void mask_changed(gmp_sigset was, gmp_sigset mask)
 {
+	struct g *gp = getg();
 	gmp_sigset pending;
 
 	atomic_thread_fence(memory_order_seq_cst); /* the mask, then the queue; pairs with append, then admits() */
 	pending = atomic_load(&process_pending);
 	if (likely(pending == 0))
 		return;
-	if (pending & was & ~mask)
-		atomic_store(&getg()->sigtold, true);
+	for (gmp_sigset opened = pending & was & ~mask; opened != 0; opened &= opened - 1)
+		if (gp == sched.maing || !admits(sched.maing, __builtin_ctzll(opened) + 1))
+			atomic_store(&gp->sigtold, true);
 	if (pending & mask & ~was)
 		offer_process();
 }
@@ -644,7 +646,8 @@ static struct masks mask_begin(struct g *gp, int sig, gmp_sigset before)
 	struct masks saved = {gp->sigmask, gp->m->kmask};
 
 	gp->sigmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
-	gp->m->kmask = gp->sigmask;
+	/* one that was put off meanwhile has blocked all, and waits for the next hook's exit */
+	gp->m->kmask = gp->m->sigslot != NULL ? SIG_ALL_BUT_NOTIFY : gp->sigmask;
 	mask_changed(before, gp->sigmask);
 	return saved;
 }
@@ -932,11 +935,11 @@ void gmp_signal_news(struct g *gp, void *uc)
 		return;
 	err = errno;
 	collect(gp);
+	if (unlikely(gmp_cancel_pending(gp)))
+		gmp_cancel_async(gp, NULL); /* may unwind: while the mask is the thread's */
 	block_until_return();
 	replay_at_return(gp, uc);
 	errno = err;
-	if (unlikely(gmp_cancel_pending(gp)))
-		gmp_cancel_async(gp, NULL);
 }
 
 /*

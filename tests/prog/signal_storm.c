@@ -95,11 +95,6 @@ static void *works(void *arg)
 			}
 		}
 	}
-	if (me % 4 == 2 && me == 2) /* the readers of the pipes go when this is there */
-		for (int i = 0; i < WORKERS; i++) {
-			CHECK_EQ(write(pipes[0][1], "x", 1), 1);
-			CHECK_EQ(write(pipes[1][1], "x", 1), 1);
-		}
 	return arg;
 }
 
@@ -170,6 +165,10 @@ int main(void)
 	       __atomic_load_n(&n_shared, __ATOMIC_ACQUIRE) < SHARED)
 		usleep(100);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+	for (int i = 0; i < WORKERS; i++) { /* whoever reads when all others have left */
+		CHECK_EQ(write(pipes[0][1], "x", 1), 1);
+		CHECK_EQ(write(pipes[1][1], "x", 1), 1);
+	}
 	for (int i = 0; i < WORKERS; i++)
 		prog_join(worker[i]);
 	CHECK_EQ(misdirected, 0);
