@@ -430,6 +430,8 @@ static void *taker(void *arg)
 	while (atomic_load(&got) < GIVERS * TOKENS_EACH) {
 		uint32_t v = atomic_load(&tokens);
 
+		if (v == UINT32_MAX)
+			break; /* no token: the end came since the look at `got` */
 		if (v > 0) {
 			if (atomic_compare_exchange_strong(&tokens, &v, v - 1) &&
 			    atomic_fetch_add(&got, 1) + 1 == GIVERS * TOKENS_EACH) {
