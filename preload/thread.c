@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "core/sema.h"
 #include "core/tcb.h"
+#include "preload/locks.h"
 #include "preload/preload.h"
 
 enum { J_JOINABLE, J_JOINING, J_DETACHED, J_EXITED, J_JOINED };
@@ -72,18 +73,24 @@ static void release_robust(struct g *gp)
 	*(char **)head = head;
 }
 
-/* A robust mutex with priority inheritance is in its list, or about to be: the kernel hands it on, nobody else can. */
+/*
+ * A robust mutex with priority inheritance is in its list, or about to be: the kernel hands it on, nobody else can. The
+ * mutex says so: bit 0 of its entry does too, but libc's trylock leaves it out where it gives EOWNERDEAD.
+ */
 static bool holds_robust_pi(struct g *gp)
 {
 	char *head = gp->tcb + gmp_tcb.robust_head;
-	uintptr_t entry = *(uintptr_t *)head;
+	uintptr_t entry = *(uintptr_t *)head, pending = ((uintptr_t *)head)[2];
 
-	if (((uintptr_t *)head)[2] & 1) /* list_op_pending; bit 0: priority inheritance */
+	if (pending & 1)
 		return true;
 	for (int limit = 2048; (entry & ~1ul) != (uintptr_t)head && limit > 0; limit--) {
-		if (entry & 1)
+		uintptr_t node = entry & ~1ul;
+		pthread_mutex_t *m = (pthread_mutex_t *)(node + gmp_tcb.robust_futex_offset);
+
+		if (mutex_kind(m) & MUTEX_PRIO_INHERIT)
 			return true;
-		entry = *(uintptr_t *)(entry & ~1ul);
+		entry = *(uintptr_t *)node;
 	}
 	return false;
 }

@@ -16,9 +16,11 @@
 enum { BY_KILL, BY_SIGQUEUE, BY_SYSCALL, BY_RAISE, BY_PTHREAD_KILL, WAYS }; /* from BY_RAISE on: not main */
 
 static int out, way, sig;
+static pthread_barrier_t begun;
 
 static void *bystander(void *arg)
 {
+	pthread_barrier_wait(&begun);
 	for (;;)
 		usleep(1000);
 	return arg;
@@ -53,8 +55,11 @@ static void child(void)
 
 	dup2(null, 2);	/* a dump may precede the end */
 	setrlimit(RLIMIT_CORE, &none);
+	CHECK_EQ(pthread_barrier_init(&begun, NULL, 4), 0);
 	for (int i = 0; i < 3; i++)
 		prog_start(bystander, NULL);
+	/* who opens its mask while the signal is on its way to main could take it, and main run on */
+	pthread_barrier_wait(&begun);
 	if (way < BY_RAISE)
 		sender(NULL);
 	pthread_join(prog_start(sender, NULL), NULL);

@@ -60,6 +60,14 @@ static void *dies_late(void *arg)
 	return NULL;
 }
 
+static void *dies_with_the_dead(void *arg)
+{
+	CHECK_EQ(pthread_mutex_trylock(arg), EOWNERDEAD);
+	pthread_barrier_wait(&area->barrier);
+	prog_nap_ms(5);
+	return NULL;
+}
+
 static void check_robust(int type, int protocol)
 {
 	pthread_t ts[5], t;
@@ -74,14 +82,18 @@ static void check_robust(int type, int protocol)
 	CHECK_EQ(pthread_mutex_lock(&m), 0);
 	CHECK_EQ(pthread_mutex_unlock(&m), 0);
 	CHECK_EQ(pthread_mutex_consistent(&m), EINVAL);
-	t = prog_start(dies_late, &m);
-	pthread_barrier_wait(&area->barrier);
-	for (int i = 0; i < 5; i++)
-		ts[i] = prog_start(waits_for_dead, &m);
-	for (int i = 0; i < 5; i++)
-		dead += (long)prog_join(ts[i]) == EOWNERDEAD;
-	CHECK_EQ(dead, 1);
-	prog_join(t);
+	for (int twice = 0; twice < 2; twice++) {
+		if (twice)
+			prog_join(prog_start(dies_with, &m));
+		t = prog_start(twice ? dies_with_the_dead : dies_late, &m);
+		pthread_barrier_wait(&area->barrier);
+		for (int i = 0; i < 5; i++)
+			ts[i] = prog_start(waits_for_dead, &m);
+		for (int i = 0; i < 5; i++)
+			dead += (long)prog_join(ts[i]) == EOWNERDEAD;
+		CHECK_EQ(dead, 1 + twice);
+		prog_join(t);
+	}
 	prog_join(prog_start(dies_with, &m));
 	CHECK_EQ(pthread_mutex_trylock(&m), EOWNERDEAD);
 	CHECK_EQ(pthread_mutex_unlock(&m), 0);		/* not made consistent */
