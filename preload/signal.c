@@ -637,19 +637,30 @@ struct masks {
 };
 
 /*
- * The kernel has set the mask for the handler: G and M must say so before anything can switch away from here (a G is
- * not preempted while they differ, see may_stop).
+ * The kernel has set the mask for the handler of sig. The M's books say so before anything can switch away from here (a
+ * G is not preempted while they differ, see may_stop): a G that has lost its P queues at its next gmp_enter().
  */
-static struct masks mask_begin(struct g *gp, int sig, gmp_sigset before)
+static struct masks mask_entered(struct g *gp, int sig, gmp_sigset before)
 {
 	struct action a = action_of(sig);
 	struct masks saved = {gp->sigmask, gp->m->kmask};
 
+	gp->m->kmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
+	return saved;
+}
+
+/* The handler begins: its mask is the G's, on the M where that is by now. */
+static void mask_begin(struct g *gp, int sig, gmp_sigset before)
+{
+	struct action a = action_of(sig);
+
+	gmp_enter_quiet();
 	gp->sigmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
 	/* one that was put off meanwhile has blocked all, and waits for the next hook's exit */
-	gp->m->kmask = gp->m->sigslot != NULL ? SIG_ALL_BUT_NOTIFY : gp->sigmask;
+	if (gp->m->sigslot == NULL)
+		gmp_set_kmask(gp->m, gp->sigmask);
+	gmp_leave_quiet();
 	mask_changed(before, gp->sigmask);
-	return saved;
 }
 
 /* In the shim or on a g0: note it, block everything from here on, let the code below go on. */
@@ -836,14 +847,20 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 	err = errno;
 	if (gp == NULL) {
 		dispatch_foreign(sig, info, ucv);
-	} else if (synchronous(sig, info) ||
-		   (!pass_on(gp, sig, info, &directed) && take(gp, sig, info, directed, &own))) {
-		before = to_kernel(&((ucontext_t *)ucv)->uc_sigmask);
-		saved = mask_begin(gp, sig, before);
+		errno = err;
+		return;
+	}
+	before = to_kernel(&((ucontext_t *)ucv)->uc_sigmask);
+	saved = mask_entered(gp, sig, before);
+	if (synchronous(sig, info) ||
+	    (!pass_on(gp, sig, info, &directed) && take(gp, sig, info, directed, &own))) {
+		mask_begin(gp, sig, before);
 		run_handler(sig, synchronous(sig, info) ? info : &own, ucv);
 		mask_end(gp, before, saved, ucv);
 	} else {
 		gmp_signal_news(gp, ucv); /* another may have come meanwhile and been put off */
+		block_until_return();
+		gp->m->kmask = saved.m; /* what sigreturn is about to set, perhaps on another M than at the start */
 	}
 	errno = err;
 }
