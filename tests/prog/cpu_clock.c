@@ -107,7 +107,8 @@ static void check_other(void)
 	CHECK_EQ(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &until, NULL), EINVAL);
 	stop = 1;
 	prog_join(t);
-	while (clock_gettime(clock, &until) == 0) /* join returns before the kernel has taken the thread off its lists */
+	/* join returns before the kernel has taken the thread off its lists */
+	while (clock_gettime(clock, &until) == 0)
 		sched_yield();
 	CHECK_EQ(errno, EINVAL);
 	puts("another's clock ok");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A signal for the process interrupts a sleep that no library function began: the main thread's, who is to take it, or
- * another's while the main thread sleeps. The handler runs with its mask, also in the kernel, and no thread is left with
- * another mask than it has set.
+ * A signal for the process interrupts a sleep that no library function began: the main thread's, which is to take it,
+ * or another's while the main thread sleeps. The handler runs with its mask, also in the kernel, and no thread is left
+ * with another mask than it has set.
  */
 #include "prog.h"
 
