@@ -21,6 +21,10 @@
 #include "core/sys.h"
 
 #define NSEC_PER_SEC INT64_C(1000000000)
+/*
+ * A deadline: nanoseconds of the monotonic clock, > 0; or less than 0: minus those of the real-time clock, and it
+ * follows when that is set.
+ */
 #define GMP_NO_DEADLINE INT64_MAX
 #define GMP_BUSY_NS INT64_C(500000) /* sysmon: CPU time that only a G that computes uses in a slice */
 
@@ -84,6 +88,7 @@ struct timer {
 	uint64_t ticket; /* what gmp_wake() gets when it fires */
 	struct p *_Atomic pp; /* whose heap, NULL when in none; written under that P's timers_lock */
 	uint32_t index;	 /* in that heap */
+	int64_t real;	 /* the deadline on the real-time clock, < 0; 0: it is monotonic. Under timers_lock */
 };
 
 struct timer_entry {
@@ -442,6 +447,8 @@ static inline void gmp_leave_quiet(void)
 
 /* --- time.c --- */
 int64_t gmp_nanotime(void); /* CLOCK_MONOTONIC in nanoseconds; never 0 */
+int64_t gmp_deadline_mono(int64_t deadline); /* as a monotonic one, by the present reading of the clocks */
+bool gmp_deadline_passed(int64_t deadline);
 
 /* --- sched.c: names as in Go's proc.go --- */
 void gmp_schedinit(int gomaxprocs);
@@ -455,6 +462,16 @@ bool gmp_gosched(void);		 /* let others run: to the tail of the local queue; fal
 void gmp_io_share(void);		 /* after receives that had no need to wait */
 void gmp_slice_end(struct g *gp); /* on gp, inside gmp_enter(): if its time slice is over, let others run */
 void gmp_goexit(void) __attribute__((noreturn)); /* last act of a G, inside gmp_enter() */
+void gmp_wait_off_stack_slow(struct g *gp);
+
+/* gp was seen parked, runnable or dead: until its registers are saved and nobody is on its stack any more. */
+static inline void gmp_wait_off_stack(struct g *gp)
+{
+	/* acquire: pairs with the release in arch_switch */
+	if (unlikely(atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0))
+		gmp_wait_off_stack_slow(gp);
+}
+
 void gmp_block_switch(struct g *gp); /* the G is WAITING or queued: run something else until resumed */
 void gmp_entersyscall(void);
 void gmp_exitsyscall(void);
@@ -507,6 +524,7 @@ void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket);
 void gmp_timer_del(struct g *gp);
 void gmp_timers_move(struct p *from, struct p *to); /* from: a P without an M; the callers agree on an order */
 int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list); /* next deadline or 0 */
+void gmp_timers_clock_set(void); /* the real-time clock was set */
 int64_t gmp_timers_next(int64_t poll_until);			     /* over all Ps; 0 = none */
 
 /* --- stack.c, tcb.c --- */

@@ -10,11 +10,14 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #define CHUNK_BITS 10 /* pollDescs per chunk: 1024 */
 #define NCHUNKS 4096  /* descriptors up to 4 Mi; higher ones block in the kernel */
 #define EVENTS_PER_WAIT 128
 #define SEQ_BITS 16
+#define CANCEL_ON_SET (1 << 1) /* TFD_TIMER_CANCEL_ON_SET, linux/timerfd.h */
+#define CLOCK_TAG UINT64_C(1) /* the event of clockfd; that of breakfd is 0, others are addresses */
 #define EVENT_MASK (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
 /* poll_desc.audit: a wait has begun; it has lasted a round of sysmon's; its registration was checked. */
@@ -27,11 +30,13 @@ static _Atomic(uint32_t) nchunks; /* none is made at or above this index */
 static struct poll_desc *free_orphans; /* linked by head; init_lock */
 static struct lock init_lock;
 static _Atomic(int) epfd = -1, breakfd = -1;
+static _Atomic(int) clockfd = -1; /* a timerfd that says when the real-time clock was set; on first need */
+static _Atomic(bool) clock_watched;
 static _Atomic(uint32_t) break_pending; /* an eventfd write is on its way (Go: netpollWakeSig) */
 static _Atomic(int32_t) nwaiting;	/* queued waiters of all pollDescs */
-static _Atomic(uint32_t) clock __attribute__((aligned(64))); /* events of all pollDescs, resets included */
+static _Atomic(uint32_t) event_clock __attribute__((aligned(64))); /* events of all pollDescs, resets included */
 static _Atomic(bool) no_pwait2;
-static _Atomic(int) break_users;     /* threads about to read or write breakfd; see gmp_netpoll_yield */
+static _Atomic(int) own_users;	     /* threads about to read or write breakfd or clockfd; see gmp_netpoll_yield */
 static _Atomic(bool) audit_wanted;   /* some pollDesc has waiters and is not AUDIT_DONE */
 
 /* A number at the top of the descriptor range, so that the program's own numbers do not shift. */
@@ -93,24 +98,25 @@ bool gmp_netpoll_inited(void)
 bool gmp_netpoll_ours(int fd)
 {
 	return fd >= 0 && (fd == atomic_load_explicit(&epfd, memory_order_relaxed) ||
-			   fd == atomic_load_explicit(&breakfd, memory_order_relaxed));
+			   fd == atomic_load_explicit(&breakfd, memory_order_relaxed) ||
+			   fd == atomic_load_explicit(&clockfd, memory_order_relaxed));
 }
 
-/* breakfd for one read or write: gmp_netpoll_yield waits until nobody holds it. */
-static int break_get(void)
+/* breakfd or clockfd for one read or write: gmp_netpoll_yield waits until nobody holds it. */
+static int own_get(_Atomic(int) *fd)
 {
-	atomic_fetch_add(&break_users, 1); /* seq_cst: before the load; pairs with store, load in gmp_netpoll_yield */
-	return atomic_load(&breakfd);
+	atomic_fetch_add(&own_users, 1); /* seq_cst: before the load; pairs with store, load in gmp_netpoll_yield */
+	return atomic_load(fd);
 }
 
-static void break_put(void)
+static void own_put(void)
 {
-	atomic_fetch_sub_explicit(&break_users, 1, memory_order_release); /* the descriptor was used before */
+	atomic_fetch_sub_explicit(&own_users, 1, memory_order_release); /* the descriptor was used before */
 }
 
 /*
  * dup2(x, number of ours): on plain libc the number is free. A thread that still has the old number of the epoll set
- * gets an error from the kernel, or finds no event, and looks again; a write to the eventfd must not hit the
+ * gets an error from the kernel, or finds no event, and looks again; a read or write of the others must not hit the
  * program's file, so those are waited for.
  */
 void gmp_netpoll_yield(int fd)
@@ -128,8 +134,8 @@ void gmp_netpoll_yield(int fd)
 		if (to >= 0 && fd == epfd) {
 			atomic_store(&epfd, to);
 		} else if (to >= 0) {
-			atomic_store(&breakfd, to);
-			while (atomic_load(&break_users) != 0)
+			atomic_store(fd == breakfd ? &breakfd : &clockfd, to);
+			while (atomic_load(&own_users) != 0)
 				sys_yield();
 		}
 	}
@@ -398,7 +404,7 @@ void gmp_netpoll_done(struct poll_ref *r, uint32_t mode, bool ok)
 
 uint32_t gmp_netpoll_clock(void)
 {
-	return atomic_load(&clock); /* seq_cst: before the caller's look, or after it */
+	return atomic_load(&event_clock); /* seq_cst: before the caller's look, or after it */
 }
 
 int gmp_netpoll_arm(int fd, uint32_t *ret_events)
@@ -447,7 +453,7 @@ static void pd_reset(struct poll_desc *pd)
 {
 	pd->seq++;
 	pd->registered = 0;
-	atomic_fetch_add(&clock, 1);
+	atomic_fetch_add(&event_clock, 1);
 	atomic_store_explicit(&pd->sticky, 0, memory_order_relaxed);
 	atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
 	atomic_store_explicit(&pd->kind, PDK_UNKNOWN, memory_order_relaxed);
@@ -537,9 +543,17 @@ static void handle_event(const struct epoll_event *e, struct g ***tail)
 	if (pd == NULL) { /* breakfd */
 		uint64_t n;
 
-		sys3(__NR_read, break_get(), &n, sizeof(n));
-		break_put();
+		sys3(__NR_read, own_get(&breakfd), &n, sizeof(n));
+		own_put();
 		atomic_store(&break_pending, 0);
+		return;
+	}
+	if (e->data.u64 == CLOCK_TAG) {
+		uint64_t n;
+
+		sys3(__NR_read, own_get(&clockfd), &n, sizeof(n)); /* ECANCELED */
+		own_put();
+		gmp_timers_clock_set();
 		return;
 	}
 	if (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -590,7 +604,7 @@ struct g *gmp_netpoll(int64_t delay)
 		}
 	}
 	if (n > 0)
-		atomic_fetch_add(&clock, 1); /* before the first of them ends a wait */
+		atomic_fetch_add(&event_clock, 1); /* before the first of them ends a wait */
 	for (int i = 0; i < n; i++)
 		handle_event(&events[i], &tail);
 	count_poll(list);
@@ -603,9 +617,34 @@ void gmp_netpoll_break(void)
 	uint64_t one = 1;
 
 	if (gmp_netpoll_inited() && atomic_compare_exchange_strong(&break_pending, &idle, 1)) {
-		sys3(__NR_write, break_get(), &one, sizeof(one));
-		break_put();
+		sys3(__NR_write, own_get(&breakfd), &one, sizeof(one));
+		own_put();
 	}
+}
+
+/* Without a descriptor to be had, steps are not followed. The timer itself never expires. */
+void gmp_clock_watch(void)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = CLOCK_TAG};
+	int64_t never[4] = {0, 0, INT64_MAX / NSEC_PER_SEC, 0};
+	int fd;
+
+	if (likely(atomic_load_explicit(&clock_watched, memory_order_acquire)) || gmp_netpoll_init() < 0)
+		return;
+	gmp_lock(&init_lock);
+	if (!clock_watched) {
+		fd = to_top((int)sys2(__NR_timerfd_create, CLOCK_REALTIME, O_CLOEXEC | O_NONBLOCK));
+		if (fd >= 0 &&
+		    (sys4(__NR_timerfd_settime, fd, TIMER_ABSTIME | CANCEL_ON_SET, never, NULL) < 0 ||
+		     sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, &e) < 0)) {
+			sys1(__NR_close, fd);
+			fd = -1;
+		}
+		clockfd = fd;
+		/* pairs with the load above: from here on steps are heard of */
+		atomic_store_explicit(&clock_watched, true, memory_order_release);
+	}
+	gmp_unlock(&init_lock);
 }
 
 /*
@@ -680,7 +719,10 @@ void gmp_netpoll_fork_child(void)
 		sys1(__NR_close, epfd);
 		sys1(__NR_close, breakfd);
 	}
-	epfd = breakfd = -1;
+	if (clockfd >= 0)
+		sys1(__NR_close, clockfd);
+	epfd = breakfd = clockfd = -1;
+	clock_watched = false;
 	break_pending = 0;
 	nwaiting = 0;
 	init_lock = (struct lock){0};

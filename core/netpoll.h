@@ -117,6 +117,7 @@ void gmp_netpoll_close(int fd); /* fd is about to be closed or replaced */
  */
 struct g *gmp_netpoll(int64_t delay);
 void gmp_netpoll_break(void); /* make a blocked gmp_netpoll return */
+void gmp_clock_watch(void);   /* from now on who reads the set is told when the real-time clock was set; idempotent */
 bool gmp_netpoll_any_waiters(void);
 bool gmp_netpoll_audit(void); /* sysmon, every 10 ms: false when nothing is left to check */
 void gmp_netpoll_fork_child(void);

@@ -57,20 +57,16 @@ static enum park_result park_foreign(struct parker *pk, uint64_t ticket, int64_t
 
 	if (atomic_compare_exchange_strong(&pk->word, &w, WORD(ticket, PARKER_PARKED))) {
 		for (;;) {
-			int64_t rel = -1;
 			int rc;
 
 			w = atomic_load_explicit(&pk->word, memory_order_acquire);
 			if (WORD_STATE(w) >= PARKER_WOKEN)
 				break;
-			if (deadline != GMP_NO_DEADLINE) {
-				rel = deadline - gmp_nanotime();
-				if (rel <= 0) {
-					gmp_wake(pk, ticket, PARK_TIMEOUT);
-					continue;
-				}
+			if (gmp_deadline_passed(deadline)) {
+				gmp_wake(pk, ticket, PARK_TIMEOUT);
+				continue;
 			}
-			rc = sys_futex_wait((_Atomic(uint32_t) *)&pk->word, (uint32_t)w, rel);
+			rc = sys_futex_wait_until((_Atomic(uint32_t) *)&pk->word, (uint32_t)w, deadline);
 			if (rc == -4 /* EINTR */)
 				gmp_wake(pk, ticket, PARK_INTR);
 		}

@@ -620,15 +620,20 @@ static void resumed(struct g *gp)
 		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
 }
 
-/* g0. Returns when some G comes back to g0. */
-static void execute(struct m *mp, struct g *gp, bool inherit)
+/* Its M was perhaps descheduled between publishing gp and leaving its stack. */
+void gmp_wait_off_stack_slow(struct g *gp)
 {
-	/* acquire: pairs with arch_switch's release of the stack gp was last seen on */
 	for (int i = 0; atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0; i++) {
 		arch_pause();
 		if (i > 200)
-			sys_yield(); /* its M was descheduled between publishing gp and leaving its stack */
+			sys_yield();
 	}
+}
+
+/* g0. Returns when some G comes back to g0. */
+static void execute(struct m *mp, struct g *gp, bool inherit)
+{
+	gmp_wait_off_stack(gp);
 	prepare_run(mp, gp, inherit);
 	arch_switch(&mp->g0.ctx, &gp->ctx);
 }

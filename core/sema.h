@@ -60,7 +60,7 @@ void gmp_sema_unlock_ready(struct sema_bucket *b, struct g *list); /* the bucket
 int gmp_sema_wake(const void *addr, int n, uint32_t bitset);
 
 /*
- * futex(2) for private words, -errno in the kernel's terms. deadline: monotonic ns or GMP_NO_DEADLINE.
+ * futex(2) for private words, -errno in the kernel's terms. deadline: see gmp.h.
  * gmp_futex_wait: 0, -EAGAIN, -ETIMEDOUT, -EINTR. The words must be readable: the caller has touched them.
  */
 int gmp_futex_wait(const uint32_t *addr, uint32_t val, uint32_t bitset, int64_t deadline, const char *why);

@@ -296,9 +296,7 @@ static struct g *take_free(struct stack_class *sc)
 	}
 	gmp_leave();
 	if (gp != NULL) {
-		/* acquire: pairs with the release in arch_switch when its last life left the stack */
-		while (atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0)
-			arch_pause();
+		gmp_wait_off_stack(gp); /* its last life */
 		gmp_tcb_renew(gp);
 	}
 	return gp;

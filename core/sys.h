@@ -37,6 +37,16 @@ static inline int sys_futex_wait(_Atomic(uint32_t) *addr, uint32_t val, int64_t 
 	return (int)sys4(__NR_futex, addr, FUTEX_WAIT_PRIVATE, val, rel_ns < 0 ? NULL : &ts);
 }
 
+/* deadline: as in gmp.h, INT64_MAX: none. */
+static inline int sys_futex_wait_until(_Atomic(uint32_t) *addr, uint32_t val, int64_t deadline)
+{
+	int64_t when = deadline < 0 ? -deadline : deadline;
+	struct __kernel_timespec ts = {.tv_sec = when / 1000000000, .tv_nsec = when % 1000000000};
+	int op = FUTEX_WAIT_BITSET_PRIVATE | (deadline < 0 ? FUTEX_CLOCK_REALTIME : 0);
+
+	return (int)sys6(__NR_futex, addr, op, val, deadline == INT64_MAX ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
 static inline int sys_futex_wake(_Atomic(uint32_t) *addr, int n)
 {
 	return (int)sys3(__NR_futex, addr, FUTEX_WAKE_PRIVATE, n);

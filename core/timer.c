@@ -7,6 +7,7 @@
  */
 #include "core/gmp.h"
 #include "core/log.h"
+#include "core/netpoll.h"
 
 static bool before(const struct timer_entry *a, const struct timer_entry *b)
 {
@@ -92,13 +93,17 @@ static void heap_grow(struct p *pp)
 }
 
 /* gp is the calling G, which holds a P. */
-void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket)
+void gmp_timer_add(struct g *gp, int64_t deadline, uint64_t ticket)
 {
 	struct p *pp = gp->m->p;
+	int64_t when;
 
-	gp->timer.when = when = when > 0 ? when : 1;
+	if (unlikely(deadline < 0))
+		gmp_clock_watch(); /* before the clock is read: a step from here on is heard of */
 	gp->timer.ticket = ticket;
 	gmp_lock(&pp->timers_lock);
+	gp->timer.real = deadline < 0 ? deadline : 0;
+	gp->timer.when = when = gmp_deadline_mono(deadline);
 	if (pp->ntimers == pp->timers_cap)
 		heap_grow(pp);
 	atomic_store_explicit(&gp->timer.pp, pp, memory_order_relaxed); /* under timers_lock */
@@ -177,6 +182,36 @@ int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list)
 	next = pp->ntimers > 0 ? pp->timers[0].when : 0;
 	gmp_unlock(&pp->timers_lock);
 	return next;
+}
+
+/* A G that adds its timer while this goes on has read the clock after the step, or is found here. */
+void gmp_timers_clock_set(void)
+{
+	int64_t next, until;
+
+	for (int i = 0; i < sched.nallp; i++) {
+		struct p *pp = sched.allp[i];
+		bool any = false;
+
+		gmp_lock(&pp->timers_lock);
+		for (uint32_t k = 0; k < pp->ntimers; k++) {
+			struct timer *t = &pp->timers[k].gp->timer;
+
+			if (t->real == 0)
+				continue;
+			pp->timers[k].when = t->when = gmp_deadline_mono(t->real);
+			any = true;
+		}
+		for (uint32_t k = pp->ntimers; any && k-- > 0;)
+			sift_down(pp, k, pp->timers[k]);
+		update_timer0(pp);
+		gmp_unlock(&pp->timers_lock);
+	}
+	next = gmp_timers_next(0);
+	/* seq_cst: after timer0_when; pairs with the second look before an M polls */
+	until = atomic_load(&sched.poll_until);
+	if (next != 0 && until > next)
+		gmp_netpoll_break();
 }
 
 /* The earliest deadline of all Ps and poll_until; 0 = none. */

@@ -127,8 +127,8 @@ static inline bool ts_valid(const struct timespec *ts)
 }
 
 /*
- * The monotonic deadline in ns of an absolute time on clock (CLOCK_REALTIME or CLOCK_MONOTONIC), or of a relative one
- * (gmp_deadline_rel). Saturates at GMP_NO_DEADLINE - 1. The time must be valid (ts_valid).
+ * The deadline (core/gmp.h) of an absolute time on clock (CLOCK_REALTIME or CLOCK_MONOTONIC), or of a relative one
+ * (gmp_deadline_rel: always monotonic). Saturates before GMP_NO_DEADLINE. The time must be valid (ts_valid).
  */
 int64_t gmp_deadline_abs(clockid_t clock, const struct timespec *abs);
 int64_t gmp_deadline_rel(const struct timespec *rel);

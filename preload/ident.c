@@ -16,13 +16,15 @@ pid_t hook_gettid(void)
 	return tid;
 }
 
-/* A relative or absolute futex timeout as a monotonic deadline; -1: invalid. */
+#define BAD_DEADLINE INT64_MIN
+
+/* A relative or absolute futex timeout as a deadline. */
 static int64_t futex_deadline(const struct timespec *ts, bool absolute, clockid_t clock)
 {
 	if (ts == NULL)
 		return GMP_NO_DEADLINE;
 	if (!ts_valid(ts) || ts->tv_sec < 0)
-		return -1;
+		return BAD_DEADLINE;
 	return absolute ? gmp_deadline_abs(clock, ts) : gmp_deadline_rel(ts);
 }
 
@@ -50,7 +52,7 @@ static long futex_wait(uint32_t *addr, uint32_t val, uint32_t bitset, int64_t de
 	struct intr_mark mark = intr_begin();
 	int rc;
 
-	if (deadline < 0 || bitset == 0)
+	if (deadline == BAD_DEADLINE || bitset == 0)
 		return -EINVAL;
 	rc = check_word(addr, val);
 	if (rc != 0)

@@ -150,7 +150,7 @@ static noinline int take_slow(word32 *w, clockid_t clock, const struct timespec 
 			if (!ts_valid(abs))
 				return EINVAL;
 			deadline = deadline_of(clock, abs);
-			if (deadline <= gmp_nanotime())
+			if (gmp_deadline_passed(deadline))
 				return ETIMEDOUT;
 		}
 		waited = since != 0;

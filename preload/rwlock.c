@@ -212,7 +212,7 @@ static noinline int lock_slow(pthread_rwlock_t *rw, bool writer, clockid_t clock
 		gmp_enter();
 		b = gmp_sema_lock(key);
 		rc = try_or_wait(rw, b, writer);
-		if (rc == EBUSY && deadline != GMP_NO_DEADLINE && deadline <= gmp_nanotime())
+		if (rc == EBUSY && gmp_deadline_passed(deadline))
 			rc = ETIMEDOUT;
 		if (rc != EBUSY) {
 			if (rc == ETIMEDOUT)

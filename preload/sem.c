@@ -73,7 +73,7 @@ static noinline int wait_slow(struct new_sem *s, clockid_t clock, const struct t
 
 	if (abs != NULL) {
 		deadline = deadline_of(clock, abs);
-		if (deadline <= gmp_nanotime())
+		if (gmp_deadline_passed(deadline))
 			return ETIMEDOUT;
 	}
 	for (;;) {

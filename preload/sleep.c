@@ -50,9 +50,7 @@ int64_t gmp_deadline_abs(clockid_t clock, const struct timespec *abs)
 
 	if (clock == CLOCK_MONOTONIC)
 		return deadline_add(when, 0);
-	if (when < 0)
-		return 1;
-	return deadline_add(gmp_nanotime(), when - clock_now(clock));
+	return when > 0 ? -when : 1;
 }
 
 void gmp_time_left(int64_t deadline, struct timespec *ret)
@@ -137,7 +135,7 @@ static int sleep_abs(clockid_t clock, const struct timespec *abs)
 		int64_t deadline = gmp_deadline_abs(clock, abs);
 
 		gmp_testcancel();
-		if (deadline <= gmp_nanotime())
+		if (gmp_deadline_passed(deadline))
 			return 0;
 		rc = gmp_sleep_intr(deadline);
 	} while (rc == 0 && clock_now(clock) < ts_ns(abs));

@@ -394,7 +394,7 @@ int hook_thrd_create(thrd_t *th, thrd_start_t fn, void *arg)
 	return rc == 0 ? thrd_success : rc == EAGAIN || rc == ENOMEM ? thrd_nomem : thrd_error;
 }
 
-/* block: wait at all; deadline: monotonic ns. */
+/* block: wait at all. */
 static int join(pthread_t th, void **result, bool block, int64_t deadline)
 {
 	struct g *gp = gmp_thread(th);
@@ -430,13 +430,18 @@ static int join(pthread_t th, void **result, bool block, int64_t deadline)
 		return EINVAL;
 	}
 	/* The thread sets exited, then joinstate: wait for the second. */
-	while (atomic_load(&gp->joinstate) == J_JOINING)
+	for (int i = 0; atomic_load(&gp->joinstate) == J_JOINING; i++) {
 		arch_pause();
+		if (i > 200)
+			sys_yield(); /* its M was descheduled */
+	}
 	st = J_EXITED;
 	if (!atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINED))
 		return EINVAL;
 	if (result != NULL)
 		*result = gp->result;
+	if (gp->user_stack)
+		gmp_wait_off_stack(gp); /* the stack is the program's again */
 	free_joined(gp);
 	return 0;
 }

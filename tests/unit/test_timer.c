@@ -184,6 +184,58 @@ START_TEST(delete_absent)
 }
 END_TEST
 
+static int64_t clock_offset; /* of the real-time clock, to the monotonic one */
+
+static int fake_clock(int clock, int64_t ts[2])
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ts[0] = now.tv_sec + (clock == CLOCK_REALTIME ? clock_offset / NSEC_PER_SEC : 0);
+	ts[1] = now.tv_nsec;
+	return 0;
+}
+
+/* The real-time clock is set: its deadlines move, the monotonic ones stay, and the heap is one again. */
+START_TEST(clock_set)
+{
+	enum { N = 900 };
+	struct g *gs = setup(N), *list = NULL;
+	int64_t hour = 3600 * INT64_C(1000000000), now;
+	int fired = 0;
+
+	sched.allp[0] = pp;
+	sched.nallp = 1;
+	gmp_host.clock_gettime = fake_clock;
+	clock_offset = 500000 * hour;
+	now = gmp_nanotime();
+	for (int i = 0; i < N; i++) {
+		int64_t in = 2 * hour + (int64_t)ut_rand(NSEC_PER_SEC);
+
+		park(&gs[i], 1);
+		gmp_timer_add(&gs[i], i % 3 == 0 ? -(now + clock_offset + in) : now + in, 1);
+		UT_ASSERT(gs[i].timer.when >= now + 2 * hour && gs[i].timer.when < now + 3 * hour);
+	}
+	clock_offset += hour;
+	gmp_timers_clock_set();
+	check_heap();
+	for (int i = 0; i < N; i++)
+		UT_ASSERT((gs[i].timer.when < now + 2 * hour) == (i % 3 == 0));
+	clock_offset -= 2 * hour; /* back, and more */
+	gmp_timers_clock_set();
+	check_heap();
+	for (int i = 0; i < N; i++)
+		UT_ASSERT((gs[i].timer.when > now + 3 * hour - NSEC_PER_SEC / 2) == (i % 3 == 0));
+	clock_offset += 5 * hour;
+	gmp_timers_clock_set();
+	gmp_timers_fire(pp, gmp_nanotime(), &list);
+	for (; list != NULL; list = list->schedlink, fired++)
+		UT_ASSERT((list - gs) % 3 == 0);
+	ck_assert_int_eq(fired, N / 3);
+	check_heap();
+}
+END_TEST
+
 /* A timer is deleted from the heap it is in, wherever its G runs by then; a deadline in the past is not "none". */
 START_TEST(other_p)
 {
@@ -222,6 +274,7 @@ int main(void)
 	tcase_add_test(tc, due_only);
 	tcase_add_test(tc, order);
 	tcase_add_test(tc, tickets);
+	tcase_add_test(tc, clock_set);
 	tcase_add_test(tc, delete_absent);
 	tcase_add_test(tc, other_p);
 	return ut_run(tc, "timer");
