@@ -20,7 +20,8 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 def run(kind, args, conns):
     env = dict(os.environ, GOMAXPROCS=str(args.procs))
-    exe = {"nptl": "httpd", "shim": "httpd", "go": "httpd-go", "epoll": "httpd-epoll"}[kind]
+    exe = {"nptl": "httpd", "shim": "httpd", "go": "httpd-go", "epoll": "httpd-epoll",
+           "uring": "httpd-uring"}[kind]
     cmd = [os.path.join(args.bin, exe)]
     if args.poll and exe == "httpd":
         cmd.append("poll")
