@@ -13,6 +13,7 @@
  * x86-64, TPIDR_EL0 on aarch64). Caller-saved registers, vectors included, are dead at the call.
  */
 #pragma once
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,6 +74,14 @@ bool arch_uc_cut(void *uc);
 void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigaction */
 
 /*
+ * Moves a handler to another stack. arch_sigframe_copy copies the kernel's frame, vector state and all, to right below
+ * `top` and returns the ucontext in the copy, or NULL if that would reach below lo. arch_rehandle leaves the calling
+ * handler's stack for that of such a copy; `handler`, run there, returns to what was interrupted.
+ */
+void *arch_sigframe_copy(const void *uc, uintptr_t top, uintptr_t lo);
+void arch_rehandle(void *uc, int sig, void (*handler)(int sig, siginfo_t *info, void *uc)) __attribute__((noreturn));
+
+/*
  * Provided by arch_cpu.h:
  *   long arch_syscall6(long nr, long a, long b, long c, long d, long e, long f)   -errno on failure
  *   void arch_pause(void)            a hint inside a spin loop
@@ -81,6 +90,7 @@ void arch_sigreturn(void); /* sa_restorer of handlers installed by raw rt_sigact
  *   uintptr_t arch_get_tp(void)      the thread pointer
  *   void arch_set_tp(uintptr_t)      set it; the caller must not touch TLS across the call
  *   uintptr_t arch_sp(void)          roughly the stack pointer
+ *   ARCH_RED_ZONE                    bytes below the stack pointer that belong to the code that runs there
  *   uintptr_t arch_uc_pc(void *uc), arch_uc_sp(void *uc)   of a signal's ucontext
  *   struct arch_regs, arch_regs_of_ctx(), arch_regs_of_uc()   registers by DWARF number, for unwinding
  *   uint64_t arch_uc_sigmask(void *uc), void arch_uc_set_sigmask(void *uc, uint64_t mask)  what sigreturn will set

@@ -76,7 +76,7 @@ struct trace_rec;
 struct gmp_out;
 struct gmp_sigq;
 
-struct gmp_altstack { /* the kernel's stack_t; sp == NULL: disabled */
+struct gmp_altstack { /* sigaltstack(2)'s stack_t; sp == NULL: disabled */
 	void *sp;
 	int flags;
 	size_t size;
@@ -152,7 +152,7 @@ struct g {
 	struct gmp_sigq *sigq_tail;   /* valid if sigq is */
 	_Atomic(bool) sigtold;	      /* it is to take from the process's queue what it admits */
 	_Atomic(bool) sigclosed;      /* it ends: takes no further ones */
-	struct gmp_altstack altstack; /* sigaltstack(2) of this thread; owner G */
+	struct gmp_altstack altstack; /* sigaltstack(2) of this thread, which the kernel is not told of; owner G */
 	int mask_slot;		      /* index in sched.masks */
 	_Atomic(uint32_t) cancel_wake; /* a cancellation request wants to end parks */
 	_Atomic(uint64_t) sigwaits;   /* blocked signals that end its park all the same: sigwait */
@@ -265,7 +265,7 @@ struct m {
 	int tid;	    /* kernel thread id */
 	_Atomic(uint32_t) tidword; /* CLEARTID target */
 	gmp_sigset kmask;   /* the mask the kernel has for this thread; owner M */
-	struct gmp_altstack altstack; /* what the kernel has; owner M */
+	char *sigstack;	    /* Go: gsignal. The alternate signal stack that the kernel has for this thread; constant */
 	_Atomic(uint32_t) idlewait; /* in a kernel wait on g0 with no lock held; IDLE_* */
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
@@ -535,6 +535,26 @@ void gmp_stacks_executable(void); /* from here on, the present ones too; idempot
 void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */
 void gmp_stack_fork_child(void);
 struct g *gmp_g_of_tcb(const void *tcb);
+
+/* --- sigstack.c --- */
+#define GMP_SIGSTACK ((size_t)64 << 10)
+
+/* As the kernel sees it: a stack that grows down from its end. */
+static inline bool gmp_on_altstack(const struct gmp_altstack *ss, uintptr_t sp)
+{
+	return sp - (uintptr_t)ss->sp - 1 < ss->size;
+}
+
+static inline bool gmp_on_sigstack(const struct m *mp, uintptr_t sp)
+{
+	return sp - (uintptr_t)mp->sigstack - 1 < GMP_SIGSTACK;
+}
+
+void gmp_sigstack_set(struct m *mp); /* own thread */
+bool gmp_on_own_stack(const struct g *gp, uintptr_t sp);
+void gmp_sigstack_keep(void *uc); /* sigreturn with uc, on whatever M, leaves that M its stack */
+void *gmp_sigframe_home(struct g *gp, void *uc, size_t room);
+void *gmp_sigframe_handler(struct g *gp, void *uc);
 
 /* --- preempt.c --- */
 void gmp_preempt_init(void);

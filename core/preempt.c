@@ -3,13 +3,13 @@
  * Stopping a G that runs too long, and taking the P of an M that sleeps in the kernel where no hook sees it or whose G
  * cannot be stopped.
  *
- * Preemption: sysmon sends SIG_NOTIFY to the M. Its handler runs on the G's own stack, the kernel's frame below it
- * holds every register, and the G is queued and switched away from right there; it is resumed, perhaps on another M,
- * by returning from the handler. Not now, if the G is in a critical section of the shim (inshim): it yields at
- * the section's end. Nor on a stack that is not its own, or in code that holds locks others cannot wait for cleanly
- * (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again every 100 us; after two slices
- * it takes the P as if the M slept, and the G runs on without one. No libc function, no lock, no unwinding in the
- * handler.
+ * Preemption: sysmon sends SIG_NOTIFY to the M. Its handler begins on the M's signal stack and moves to the G's own
+ * (sigstack.c); the kernel's frame there holds every register, and the G is queued and switched away from right there;
+ * it is resumed, perhaps on another M, by returning from the handler. Not now, if the G is in a critical section of the
+ * shim (inshim): it yields at the section's end. Nor on a stack that is not its own, or in code that holds locks others
+ * cannot wait for cleanly (host.nopreempt: libc, ld.so, vdso): then p->preempt stays set and sysmon asks again every
+ * 100 us; after two slices it takes the P as if the M slept, and the G runs on without one. No libc function, no lock,
+ * no unwinding in the handler.
  *
  * Taking a P: from an M that holds it and sleeps past the hooks, or runs program code. Only one of sysmon and the M may
  * end up with the P:
@@ -90,8 +90,8 @@ void gmp_enter_stolen(void)
 }
 
 /*
- * Both are real-time signals: each one sent is queued, and with SA_NODEFER they would nest on the receiver's stack. So
- * none is sent while one is on its way; the handler clears the flag before it looks at anything.
+ * Both are real-time signals: each one sent is queued, and they would nest on the receiver's stack. So none is sent
+ * while one is on its way; the handler clears the flag before it looks at anything.
  */
 static void notify(struct m *mp, int sig, _Atomic(uint32_t) *sent)
 {
@@ -196,18 +196,17 @@ void gmp_preemptone(struct p *pp)
 /* The switch needs room below the handler: an overflow in its middle would be a fault inside the scheduler. */
 #define STOP_ROOM 4096
 
+/* uc: on whatever stack of gp's the handler is. */
 static bool may_stop(struct g *gp, void *uc)
 {
-	uintptr_t pc = arch_uc_pc(uc), sp = arch_uc_sp(uc), here = (uintptr_t)__builtin_frame_address(0);
-	uintptr_t alt = (uintptr_t)gp->altstack.sp;
+	uintptr_t pc = arch_uc_pc(uc);
 
 	/*
 	 * kmask: the kernel has set another mask than the books say, for a few instructions: a handler begins or ends,
 	 * or a signal waits in the M's slot for the hook's exit. The next G would run with that mask, and this one
 	 * bring it to another M.
 	 */
-	if (gp->status != G_RUNNING || here < (uintptr_t)gp->stack_lo + STOP_ROOM ||
-	    sp > (uintptr_t)gp->stack_hi || sp - alt < gp->altstack.size ||
+	if (gp->status != G_RUNNING || !gmp_on_own_stack(gp, arch_uc_sp(uc)) || !gmp_on_own_stack(gp, (uintptr_t)uc) ||
 	    ((arch_uc_sigmask(uc) ^ gp->m->kmask) & BLOCKABLE) != 0)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
@@ -249,28 +248,15 @@ void gmp_block_everywhere(gmp_sigset bits)
 	}
 }
 
-/* SIG_NOTIFY and SIG_KICK. On an M, on whatever stack. */
-static void on_notify(int sig, siginfo_t *info, void *uc)
+/* The rest of on_notify, on a stack of gp's. */
+static void stop(int sig, siginfo_t *info, void *uc)
 {
+	gmp_sigset mask = arch_uc_sigmask(uc);
 	struct g *gp = getg();
 
+	(void)sig;
 	(void)info;
-	if (gp != NULL)
-		atomic_store(sig == SIG_KICK ? &gp->m->kicked : &gp->m->notified, 0);
-	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
-	arch_uc_cut(uc);
-	if (gp != NULL && gp->kind == GK_G0 && atomic_load_explicit(&gp->m->idlewait, memory_order_relaxed))
-		refresh_idle_mask(gp->m, uc); /* else the M is on its way and looks by itself */
-	if (gp != NULL && unlikely(atomic_load_explicit(&gp->m->dump_state, memory_order_relaxed) != 0))
-		gmp_dump_answer(gp, uc);
-	if (gp == NULL && gmp_trace_asked())
-		gmp_wake_sysmon(); /* gmprun trace of a process that idles */
-	if (gp == NULL || gp->kind == GK_G0)
-		return;
-	if (gmp_tls.inshim > 0) {
-		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
-		return;
-	}
+	sys_sigmask(SIG_SETMASK, &mask, NULL); /* what came meanwhile comes now */
 	if (gmp_host.notify != NULL)
 		gmp_host.notify(gp, uc);
 	if (may_stop(gp, uc)) {
@@ -285,6 +271,52 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 		gmp_host.signals(gp, uc);
 }
 
+/*
+ * Where to go on with a G outside the shim: on its own stack, if it was there. Else it cannot be stopped; if there is
+ * news for it, where a handler of its own would run. NULL: nowhere, and what there is waits for its next hook.
+ */
+static void *landing(struct g *gp, void *uc)
+{
+	void *to = gmp_sigframe_home(gp, uc, STOP_ROOM);
+
+	if (to != NULL || !atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)) /* whoever set it notifies */
+		return to;
+	to = gmp_sigframe_handler(gp, uc);
+	if (to == NULL && !gmp_on_altstack(&gp->altstack, arch_uc_sp(uc)))
+		to = arch_sigframe_copy(uc, arch_uc_sp(uc) - ARCH_RED_ZONE, 0); /* too small for any handler */
+	return to;
+}
+
+/* SIG_NOTIFY and SIG_KICK. On an M's signal stack, with all signals blocked. */
+static void on_notify(int sig, siginfo_t *info, void *uc)
+{
+	struct g *gp = getg();
+	void *to;
+
+	(void)info;
+	if (gp != NULL)
+		atomic_store(sig == SIG_KICK ? &gp->m->kicked : &gp->m->notified, 0);
+	gmp_cred_catch_up(gp != NULL ? gp->m : NULL);
+	arch_uc_cut(uc);
+	if (gp != NULL && gp->kind == GK_G0 && atomic_load_explicit(&gp->m->idlewait, memory_order_relaxed))
+		refresh_idle_mask(gp->m, uc); /* else the M is on its way and looks by itself */
+	if (gp != NULL && unlikely(atomic_load_explicit(&gp->m->dump_state, memory_order_relaxed) != 0))
+		gmp_dump_answer(gp, uc);
+	if (gp == NULL && gmp_trace_asked())
+		gmp_wake_sysmon(); /* gmprun trace of a process that idles */
+	if (gp == NULL || gp->kind == GK_G0)
+		return;
+	/* in the shim, or in a handler that is still on this stack */
+	if (gmp_tls.inshim > 0 || gmp_on_sigstack(gp->m, arch_uc_sp(uc))) {
+		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
+		return;
+	}
+	gmp_sigstack_keep(uc);
+	to = landing(gp, uc);
+	if (to != NULL)
+		arch_rehandle(to, sig, stop);
+}
+
 /* glibc's first pthread_create installs a handler of its own for SIG_KICK. */
 void gmp_preempt_handlers(void)
 {
@@ -293,7 +325,8 @@ void gmp_preempt_handlers(void)
 		unsigned long flags;
 		void (*restorer)(void);
 		gmp_sigset mask;
-	} act = {on_notify, SA_SIGINFO | SA_NODEFER | SA_RESTART | 0x04000000 /* SA_RESTORER */, arch_sigreturn, 0};
+	} act = {on_notify, SA_SIGINFO | SA_ONSTACK | SA_RESTART | 0x04000000 /* SA_RESTORER */, arch_sigreturn,
+		 ~(gmp_sigset)0};
 
 	sys4(__NR_rt_sigaction, SIG_NOTIFY, &act, NULL, sizeof(gmp_sigset));
 	act.flags &= ~(unsigned long)SA_RESTART;

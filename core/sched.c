@@ -248,11 +248,16 @@ static void *m_alloc_tls(struct m *mp)
 
 static bool m_init(struct m *mp)
 {
-	char *stack = gmp_mmap(G0_STACK);
+	/* a guard, the signal stack, a guard, the stack of g0 */
+	size_t signals = sched.page_size + GMP_SIGSTACK;
+	char *mem = gmp_mmap(signals + G0_STACK), *stack;
 
-	if (stack == NULL || m_alloc_tls(mp) == NULL)
+	if (mem == NULL || m_alloc_tls(mp) == NULL)
 		return false;
+	stack = mem + signals;
+	sys3(__NR_mprotect, mem, sched.page_size, PROT_NONE);
 	sys3(__NR_mprotect, stack, sched.page_size, PROT_NONE);
+	mp->sigstack = mem + sched.page_size;
 	mp->g0.kind = GK_G0;
 	mp->g0.m = mp;
 	mp->g0.status = G_RUNNING;
@@ -602,15 +607,6 @@ static void prepare_run(struct m *mp, struct g *gp, bool inherit)
 		end_slice(pp);
 	if (unlikely(gp->sigmask != mp->kmask))
 		gmp_set_kmask(mp, gp->sigmask);
-	if (unlikely(gp->altstack.sp != mp->altstack.sp)) {
-		/* SS_DISABLE where the G has none; EPERM cannot be: nobody switches on that stack (may_go_direct) */
-		struct gmp_altstack ss = gp->altstack;
-
-		if (ss.sp == NULL)
-			ss.flags = 2; /* SS_DISABLE */
-		sys2(__NR_sigaltstack, &ss, NULL);
-		mp->altstack = gp->altstack;
-	}
 }
 
 /* On the stack of a G that was just resumed: a signal that came in the middle of the switch is its business too. */
@@ -653,8 +649,7 @@ static void switch_to_g0(struct g *gp)
 
 /*
  * On gp's stack: may it go to another G without g0? Not when it is time to look at the timers or at the global queue
- * (findrunnable). Nor when it may stand on its alternate signal stack: the kernel lets nobody change that from there,
- * and the next G's handlers would run on it.
+ * (findrunnable).
  */
 static bool may_go_direct(struct g *gp, struct p *pp)
 {
@@ -662,7 +657,6 @@ static bool may_go_direct(struct g *gp, struct p *pp)
 
 	return pp != NULL && mp->lockedg == NULL && !sched.stress &&
 	       !atomic_load_explicit(&pp->preempt, memory_order_relaxed) && mp->sigslot == NULL &&
-	       (likely(gp->altstack.sp == NULL) || arch_sp() - (uintptr_t)gp->altstack.sp >= gp->altstack.size) &&
 	       /* relaxed: hints; who adds work elsewhere wakes an M for it */
 	       (likely(atomic_load_explicit(&pp->timer0_when, memory_order_relaxed) == 0) ||
 		++pp->fasttick % FAST_SWITCHES != 0) &&
@@ -1155,6 +1149,7 @@ void gmp_mstart(void *arg)
 {
 	struct m *mp = arg;
 
+	gmp_sigstack_set(mp);
 	if (mp->nextp != NULL) { /* a cloned M; m0 was given its P by schedinit */
 		mp->tid = sys_gettid();
 		mp->g0.tls->tid = mp->tid;

@@ -10,6 +10,7 @@
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 
 #include "core/log.h"
 #include "core/netpoll.h"
@@ -252,6 +253,30 @@ static void init_host(void)
 	gmp_host.unwind = gmp_unwinder_trace;
 }
 
+/* ld.so: where the kernel put argc. Weak, as all that only ld.so has. */
+extern void *__libc_stack_end __attribute__((weak));
+
+/*
+ * From its limit, which may grow, to the highest page; what the program raises the limit by later counts as foreign.
+ * Without a limit it is an eighth of the address space: other memory begins lower.
+ */
+static void main_stack(struct g *gp)
+{
+	struct rlimit lim;
+	uintptr_t hi, size;
+
+	gp->stack_lo = (char *)sched.page_size;
+	gp->stack_hi = (char *)UINTPTR_MAX;
+	if (&__libc_stack_end == NULL)
+		return;
+	hi = ((uintptr_t)__libc_stack_end + sched.page_size - 1) & -sched.page_size;
+	size = hi / 8;
+	if (getrlimit(RLIMIT_STACK, &lim) == 0 && lim.rlim_cur < size)
+		size = lim.rlim_cur;
+	gp->stack_hi = (char *)hi;
+	gp->stack_lo = (char *)(hi - size);
+}
+
 /* The running stack and TCB become a G on allp[0]'s queue; m0 enters mstart and finds it there. */
 static void rt0_go(int procs)
 {
@@ -264,8 +289,7 @@ static void rt0_go(int procs)
 	gp->tid = sys_gettid();
 	gp->goid = atomic_fetch_add(&sched.goidgen, 1) + 1;
 	gp->parker.gp = gp;
-	gp->stack_lo = (char *)sched.page_size;
-	gp->stack_hi = (char *)UINTPTR_MAX;
+	main_stack(gp);
 	gp->sigmask = sched.m0->kmask;
 	gp->ctx.tp = arch_get_tp();
 	gp->ctx.running = 1;

@@ -122,6 +122,7 @@ int __isoc99_vwscanf(const wchar_t *fmt, va_list ap);
 int __isoc99_vfwscanf(FILE *fp, const wchar_t *fmt, va_list ap);
 void __syslog_chk(int priority, int flag, const char *fmt, ...);
 void __vsyslog_chk(int priority, int flag, const char *fmt, va_list ap);
+int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 sighandler_t bsd_signal(int sig, sighandler_t handler);
 int sigsetmask(int mask);
 int sigblock(int mask);

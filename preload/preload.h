@@ -15,6 +15,9 @@ void gmp_see_default(int sig, struct sigaction *k);
 void gmp_see_sent(int sig);
 void gmp_see_handler(int sig, siginfo_t *info, void *uc);
 
+/* --- syscall.c --- */
+bool gmp_readable(const void *p, size_t size); /* the program's memory, which may be anything */
+
 /* --- unwinder.c --- */
 bool gmp_unwinder_open(void);
 int gmp_unwinder_trace(const struct arch_regs *regs, uintptr_t *pcs, int max);

@@ -134,7 +134,8 @@ void gmp_see_default(int sig, struct sigaction *k)
 		return;
 	memset(k, 0, sizeof(*k));
 	k->sa_sigaction = gmp_see_handler;
-	k->sa_flags = (int)(SA_SIGINFO | SA_NODEFER | SA_RESTART | SA_ONSTACK);
+	sigfillset(&k->sa_mask); /* nothing that may switch, on the M's signal stack; SIG_NOTIFY does not, there */
+	k->sa_flags = (int)(SA_SIGINFO | SA_RESTART | SA_ONSTACK);
 }
 
 void gmp_see_live(void)

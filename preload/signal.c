@@ -3,7 +3,8 @@
  * Signals. The kernel mask of an M that runs a G is that G's mask (core/sched.c sets it at a switch when two words
  * differ), so much of signal(7) stays the kernel's work. Ours is to find the right thread and the right moment:
  *
- *  - Every handler of the program is installed as on_signal, with the program's flags and mask.
+ *  - Every handler of the program is installed as on_signal, with the program's flags and mask. One with SA_ONSTACK
+ *    begins on the M's signal stack, with all blocked, and moves to the thread's (core/sigstack.c).
  *  - A signal for a thread waits in its G's queue (gp->sigq), one for the process in the process's, like the kernel's
  *    shared one. A G is chosen and told: the main G if that admits it, as the kernel prefers the main thread, else the
  *    one that the kernel interrupted, else any. Only who was told takes from there (sigtold, the kernel's
@@ -34,6 +35,8 @@
 
 #define SI_GMP	 (-77) /* no code of the kernel's: the token */
 #define NSIG_MAX 64
+#define KERNEL_MINSIGSTKSZ 2048 /* asm/signal.h; libc's MINSIGSTKSZ may be another */
+#define SS_AUTODISARM (1 << 31) /* linux/signal.h */
 #ifndef SA_RESTORER
 #define SA_RESTORER 0x04000000 /* linux/signal.h; libc sets it in what it passes to the kernel */
 #endif
@@ -603,6 +606,49 @@ static void swap_over(struct g *gp, ucontext_t *uc)
 	mask_put(slot);
 }
 
+/* --- alternate signal stacks: core/sigstack.c has what they are to the kernel --- */
+
+static int alt_flags(const struct gmp_altstack *ss, uintptr_t sp)
+{
+	if (ss->sp == NULL)
+		return SS_DISABLE;
+	return ss->flags | (!(ss->flags & SS_AUTODISARM) && gmp_on_altstack(ss, sp) ? SS_ONSTACK : 0);
+}
+
+/* As the kernel's do_sigaltstack. sp: the caller's. 0 or an errno. */
+static int alt_set(struct g *gp, const stack_t *ss, uintptr_t sp)
+{
+	int mode = ss->ss_flags & ~SS_AUTODISARM;
+
+	if (!(gp->altstack.flags & SS_AUTODISARM) && gmp_on_altstack(&gp->altstack, sp))
+		return EPERM;
+	if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0)
+		return EINVAL;
+	if (mode != SS_DISABLE && ss->ss_size < KERNEL_MINSIGSTKSZ)
+		return ENOMEM;
+	gp->altstack = (struct gmp_altstack){0};
+	if (mode != SS_DISABLE)
+		gp->altstack = (struct gmp_altstack){ss->ss_sp, ss->ss_flags & SS_AUTODISARM, ss->ss_size};
+	return 0;
+}
+
+/* A handler is about to run: its frame says which alternate stack there was, and may have disarmed it. */
+static void alt_begin(struct g *gp, ucontext_t *uc)
+{
+	const struct gmp_altstack *ss = &gp->altstack;
+
+	uc->uc_stack = (stack_t){ss->sp, ss->sp == NULL ? SS_DISABLE : ss->flags, ss->size};
+	if (ss->flags & SS_AUTODISARM)
+		gp->altstack = (struct gmp_altstack){0};
+}
+
+/* It is over: what its frame says is set, as far as that can be. */
+static void alt_end(struct g *gp, ucontext_t *uc)
+{
+	alt_set(gp, &uc->uc_stack, arch_uc_sp(uc));
+	gmp_sigstack_keep(uc);
+}
+
 static void run_handler(int sig, siginfo_t *info, void *ucv)
 {
 	struct action a = action_of(sig);
@@ -624,10 +670,14 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 		swap_over(gp, ucv);
 	if (shielded)
 		gmp_cancel_unshield(); /* the handler has cancellation points of its own */
+	if (gp != NULL)
+		alt_begin(gp, ucv);
 	if (a.flags & SA_SIGINFO)
 		((void (*)(int, siginfo_t *, void *))a.handler)(sig, info, ucv);
 	else
 		((void (*)(int))a.handler)(sig);
+	if (gp != NULL)
+		alt_end(gp, ucv);
 	if (shielded)
 		gmp_cancel_shield();
 }
@@ -819,7 +869,8 @@ static void dispatch_foreign(int sig, siginfo_t *info, void *uc)
 		send_process(info, NULL);
 }
 
-static void on_signal(int sig, siginfo_t *info, void *ucv)
+/* With the mask that the program has asked for. */
+static void handle(int sig, siginfo_t *info, void *ucv)
 {
 	struct g *gp = getg();
 	struct masks saved;
@@ -828,20 +879,10 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 	bool directed;
 	int err;
 
+	if (gp != NULL)
+		gmp_sigstack_keep(ucv);
 	if (!live()) {
 		run_handler(sig, info, ucv);
-		return;
-	}
-	/*
-	 * A fault because the stack is full may have been a kick's: the kernel drops a signal whose frame it cannot
-	 * write. Then none is on its way any more; if it still is, the next one is merely the second.
-	 */
-	if (sig == SIGSEGV && gp != NULL) {
-		atomic_store(&gp->m->notified, 0);
-		atomic_store(&gp->m->kicked, 0);
-	}
-	if (!synchronous(sig, info) && (gmp_tls.inshim > 0 || (gp != NULL && gp->kind == GK_G0))) {
-		put_off(gp, info, ucv);
 		return;
 	}
 	err = errno;
@@ -863,6 +904,50 @@ static void on_signal(int sig, siginfo_t *info, void *ucv)
 		gp->m->kmask = saved.m; /* what sigreturn is about to set, perhaps on another M than at the start */
 	}
 	errno = err;
+}
+
+/* On the stack of the thread, or of one that is no G, with all blocked: others that have come are nested here. */
+static void open_and_handle(int sig, siginfo_t *info, void *uc)
+{
+	struct action a = action_of(sig);
+	gmp_sigset mask = to_kernel(&((ucontext_t *)uc)->uc_sigmask) | a.mask;
+
+	if (!(a.flags & SA_NODEFER))
+		mask |= SIG_BIT(sig);
+	sys_sigmask(SIG_SETMASK, &mask, NULL);
+	handle(sig, info, uc);
+}
+
+/* The kernel ends a process so when a frame does not fit on the alternate stack. */
+static void __attribute__((noreturn)) altstack_full(void)
+{
+	gmp_sigset one = SIG_BIT(SIGSEGV);
+	uint64_t dfl[4] = {0}; /* the kernel's struct sigaction: default action */
+
+	sys4(__NR_rt_sigaction, SIGSEGV, dfl, NULL, sizeof(gmp_sigset));
+	sys3(__NR_tgkill, sys_getpid(), sys_gettid(), SIGSEGV);
+	sys_sigmask(SIG_UNBLOCK, &one, NULL);
+	__builtin_trap();
+}
+
+/* Where the kernel enters: on an M's signal stack if the handler has SA_ONSTACK, all blocked. */
+static void on_signal(int sig, siginfo_t *info, void *uc)
+{
+	struct g *gp = getg();
+	void *to;
+
+	if (live() && !synchronous(sig, info) && (gmp_tls.inshim > 0 || (gp != NULL && gp->kind == GK_G0))) {
+		put_off(gp, info, uc);
+	} else if (gp == NULL) {
+		open_and_handle(sig, info, uc);
+	} else if (gp->kind == GK_G0 || !gmp_on_sigstack(gp->m, arch_sp())) {
+		handle(sig, info, uc);
+	} else {
+		to = gmp_sigframe_handler(gp, uc);
+		if (to == NULL)
+			altstack_full();
+		arch_rehandle(to, sig, open_and_handle);
+	}
 }
 
 /* A signal that was put off, on gp or (NULL) a g0. */
@@ -1044,6 +1129,8 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 		if (has_handler(&a)) {
 			k.sa_sigaction = on_signal;
 			k.sa_flags = (act->sa_flags & ~(int)SA_RESETHAND) | SA_SIGINFO;
+			if (a.flags & SA_ONSTACK)
+				memset(&k.sa_mask, 0xff, sizeof(k.sa_mask)); /* ours, too: one frame on an M's stack */
 		} else if (a.handler == (void *)SIG_DFL && live()) {
 			gmp_see_default(sig, &k);
 		}
@@ -1057,6 +1144,7 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 		if (kold.sa_sigaction == on_signal || kold.sa_sigaction == gmp_see_handler) {
 			old->sa_handler = (__sighandler_t)(uintptr_t)was.handler;
 			old->sa_flags = was.flags | (kold.sa_flags & SA_RESTORER);
+			from_kernel(&old->sa_mask, was.mask);
 		}
 	}
 	gmp_unlock(&action_lock);
@@ -1067,6 +1155,11 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 }
 
 int hook_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return set_action(sig, act, old);
+}
+
+int hook___sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	return set_action(sig, act, old);
 }
@@ -1264,19 +1357,23 @@ int hook_sigpending(sigset_t *set)
 int hook_sigaltstack(const stack_t *ss, stack_t *old)
 {
 	struct g *gp = getg();
-	int rc;
+	stack_t was;
+	int err = 0;
 
-	if (gp == NULL)
+	if (gp == NULL || in_vfork_child())
 		return PASS(sigaltstack)(ss, old);
-	gmp_enter();
-	rc = (int)sys2(__NR_sigaltstack, ss, old);
-	if (rc == 0 && ss != NULL) {
-		gp->altstack =
-			(struct gmp_altstack){ss->ss_flags & SS_DISABLE ? NULL : ss->ss_sp, ss->ss_flags, ss->ss_size};
-		gp->m->altstack = gp->altstack;
-	}
-	gmp_leave();
-	return rc < 0 ? fail(-rc) : 0;
+	if (ss != NULL && !gmp_on_own_stack(gp, (uintptr_t)ss) && !gmp_readable(ss, sizeof(*ss)))
+		return fail(EFAULT);
+	was = (stack_t){gp->altstack.sp, alt_flags(&gp->altstack, arch_sp()), gp->altstack.size};
+	if (ss != NULL)
+		err = alt_set(gp, ss, arch_sp());
+	if (err != 0)
+		return fail(err);
+	if (old != NULL && !gmp_on_own_stack(gp, (uintptr_t)old) && sys2(__NR_sigaltstack, NULL, old) != 0)
+		return fail(EFAULT); /* the kernel's answer is not ours, but written there */
+	if (old != NULL)
+		*old = was;
+	return 0;
 }
 
 /* --- a wait with another mask --- */
@@ -1849,9 +1946,14 @@ void hook__longjmp(struct __jmp_buf_tag env[1], int val)
 	__builtin_unreachable();
 }
 
+/* libc looks whether the jump goes up the stack, or leaves the alternate one, of which the kernel knows nothing. */
 void hook___longjmp_chk(struct __jmp_buf_tag env[1], int val)
 {
+	struct g *gp = getg();
+
 	note_jump(env);
+	if (gp != NULL && gmp_on_altstack(&gp->altstack, arch_sp()))
+		PASS(longjmp)(env, val);
 	PASS(__longjmp_chk)(env, val);
 	__builtin_unreachable();
 }

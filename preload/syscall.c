@@ -38,7 +38,7 @@ static long from_errno(int err)
 }
 
 /* The program's memory may be anything: a bad pointer is EFAULT. The kernel reads 8 bytes and rejects the call. */
-static bool readable(const void *p, size_t size)
+bool gmp_readable(const void *p, size_t size)
 {
 	const char *c = p;
 
@@ -83,7 +83,7 @@ static bool good_set(const void *set, size_t size)
 		errno = EINVAL;
 		return false;
 	}
-	if (!readable(set, sizeof(gmp_sigset))) {
+	if (!gmp_readable(set, sizeof(gmp_sigset))) {
 		errno = EFAULT;
 		return false;
 	}
@@ -106,7 +106,7 @@ static void write_left(struct timespec *ts, int64_t until)
 /* The pointer of a timespec, checked. */
 static bool good_time(const struct timespec *ts)
 {
-	if (ts == NULL || readable(ts, sizeof(*ts)))
+	if (ts == NULL || gmp_readable(ts, sizeof(*ts)))
 		return true;
 	errno = EFAULT;
 	return false;
@@ -138,7 +138,7 @@ static long raw_pselect6(const long a[6])
 
 	if (six == NULL)
 		six = (void *)&none;
-	else if (!readable(six, sizeof(*six)))
+	else if (!gmp_readable(six, sizeof(*six)))
 		return fail(EFAULT);
 	if (!good_time(ts) || !good_set(six->set, six->size))
 		return -1;
@@ -272,7 +272,7 @@ static long raw_rt_sigaction(const long a[6])
 	if (a[3] != sizeof(gmp_sigset))
 		return fail(EINVAL);
 	if (k != NULL) {
-		if (!readable(k, sizeof(*k)))
+		if (!gmp_readable(k, sizeof(*k)))
 			return fail(EFAULT);
 		memset(&act, 0, sizeof(act));
 		act.sa_handler = (__sighandler_t)(uintptr_t)k->handler;
@@ -282,7 +282,7 @@ static long raw_rt_sigaction(const long a[6])
 	if (hook_sigaction(INT(0), k != NULL ? &act : NULL, &old) < 0)
 		return -1;
 	if (kold != NULL) {
-		if (!readable(kold, sizeof(*kold)))
+		if (!gmp_readable(kold, sizeof(*kold)))
 			return fail(EFAULT);
 		kold->handler = (void *)(uintptr_t)old.sa_handler;
 		kold->flags = (unsigned long)(unsigned)old.sa_flags;
@@ -310,7 +310,7 @@ static long raw_rt_sigprocmask(const long a[6])
 		set_of(&set, PTR(1));
 	if (hook_sigprocmask(INT(0), a[1] != 0 ? &set : NULL, &old) < 0)
 		return -1;
-	if (a[2] != 0 && !readable(PTR(2), sizeof(gmp_sigset)))
+	if (a[2] != 0 && !gmp_readable(PTR(2), sizeof(gmp_sigset)))
 		return fail(EFAULT);
 	if (a[2] != 0)
 		memcpy(PTR(2), &old, sizeof(gmp_sigset));
@@ -323,7 +323,7 @@ static long raw_rt_sigpending(const long a[6])
 
 	if (SIZE(1) > sizeof(gmp_sigset))
 		return fail(EINVAL);
-	if (!readable(PTR(0), sizeof(gmp_sigset)))
+	if (!gmp_readable(PTR(0), sizeof(gmp_sigset)))
 		return fail(EFAULT);
 	sigemptyset(&set);
 	if (hook_sigpending(&set) < 0)
@@ -355,7 +355,7 @@ static long raw_rt_tgsigqueueinfo(const long a[6])
 
 	if (gp == NULL || INT(1) <= 0)
 		return PASS(syscall)(SYS_rt_tgsigqueueinfo, a[0], a[1], a[2], a[3]);
-	if (!readable(PTR(3), sizeof(info)))
+	if (!gmp_readable(PTR(3), sizeof(info)))
 		return fail(EFAULT);
 	memcpy(&info, PTR(3), sizeof(info));
 	info.si_signo = INT(2);
@@ -430,7 +430,7 @@ static long raw_clone3(const long a[6])
 {
 	const struct clone_args *ca = PTR(0);
 
-	if (a[1] < CLONE_ARGS_SIZE_VER0 || !readable(ca, CLONE_ARGS_SIZE_VER0) || ca->stack != 0 ||
+	if (a[1] < CLONE_ARGS_SIZE_VER0 || !gmp_readable(ca, CLONE_ARGS_SIZE_VER0) || ca->stack != 0 ||
 	    (ca->flags & (CLONE_THREAD | CLONE_SETTLS | CLONE_VM)))
 		return real.syscall(SYS_clone3, a[0], a[1]);
 	return gmp_raw_fork(SYS_clone3, a);
@@ -472,7 +472,7 @@ static long raw_sched_getaffinity(const long a[6])
 /* A thread's CPU clock is the hook's; all others, and bad pointers, are the kernel's. */
 static long raw_clock(long nr, int (*hook)(clockid_t, struct timespec *), const long a[6])
 {
-	if ((INT(0) >= 0 && INT(0) != CLOCK_THREAD_CPUTIME_ID) || !readable(PTR(1), sizeof(struct timespec)))
+	if ((INT(0) >= 0 && INT(0) != CLOCK_THREAD_CPUTIME_ID) || !gmp_readable(PTR(1), sizeof(struct timespec)))
 		return PASS(syscall)(nr, a[0], a[1]);
 	return hook(INT(0), PTR(1));
 }

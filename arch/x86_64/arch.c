@@ -77,3 +77,33 @@ bool arch_uc_cut(void *uc)
 	r[13] = -EINTR; /* REG_RAX */
 	return true;
 }
+
+/* linux: arch/x86/include/asm/sigframe.h, struct rt_sigframe: pretcode, ucontext (304 bytes), siginfo; sigcontext.h */
+#define SIGFRAME_SIZE (8 + 304 + 128)
+#define FXSAVE_SIZE 512
+#define SW_BYTES 464 /* struct _fpx_sw_bytes within it: magic1, extended_size */
+#define XSTATE_MAGIC1 0x46505853u
+#define XSAVE_ALIGN 64
+
+void *arch_sigframe_copy(const void *uc, uintptr_t top, uintptr_t lo)
+{
+	const char *state = (const char *)((const ucontext_t *)uc)->uc_mcontext.fpregs;
+	size_t size = state != NULL ? FXSAVE_SIZE : 0;
+	uintptr_t to, frame;
+	uint32_t sw[2];
+
+	if (state != NULL) {
+		__builtin_memcpy(sw, state + SW_BYTES, sizeof(sw));
+		if (sw[0] == XSTATE_MAGIC1)
+			size = sw[1];
+	}
+	if (top < lo || top - lo < size + XSAVE_ALIGN + SIGFRAME_SIZE + 2 * sizeof(long) + 16)
+		return NULL;
+	to = (top - size) & -(uintptr_t)XSAVE_ALIGN;
+	frame = ((to - SIGFRAME_SIZE) & -(uintptr_t)16) - sizeof(long); /* as if a call had pushed pretcode */
+	__builtin_memcpy((void *)to, state, size);
+	__builtin_memcpy((void *)frame, (const char *)uc - sizeof(long), SIGFRAME_SIZE);
+	if (state != NULL)
+		((ucontext_t *)(frame + sizeof(long)))->uc_mcontext.fpregs = (void *)to;
+	return (void *)(frame + sizeof(long));
+}

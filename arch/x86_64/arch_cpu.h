@@ -54,6 +54,8 @@ static inline void arch_set_tp(uintptr_t tp)
 		arch_syscall6(__NR_arch_prctl, ARCH_SET_FS, (long)tp, 0, 0, 0, 0);
 }
 
+#define ARCH_RED_ZONE 128
+
 static inline uintptr_t arch_sp(void)
 {
 	return (uintptr_t)__builtin_frame_address(0);

@@ -181,6 +181,17 @@ FUNC(arch_sigreturn)
 	syscall
 END(arch_sigreturn)
 
+/* void arch_rehandle(void *uc, int sig, void (*handler)(int, siginfo_t *, void *)): as the kernel enters a handler */
+FUNC(arch_rehandle)
+	endbr64
+	mov %rdx, %rax
+	mov %rdi, %rdx
+	lea -8(%rdi), %rsp	/* the restorer's address: pretcode of struct rt_sigframe */
+	mov %esi, %edi
+	lea 304(%rdx), %rsi	/* siginfo follows struct ucontext */
+	jmp *%rax
+END(arch_rehandle)
+
 /*
  * long arch_vfork(void (*before)(void), long (*after)(long)): vfork(2) whose child returns on the caller's stack. The
  * child overwrites the stack below the caller's frame, so the return address is kept in a register meanwhile.
