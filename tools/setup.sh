@@ -29,7 +29,8 @@ entries()
 	build) echo gcc:gcc libc6-dev meson:meson ninja:ninja-build pkg-config:pkg-config check \
 		libunwind-dev systemtap-sdt-dev python3:python3 ;;
 	test) echo clang:clang g++:g++ nm:binutils gdb:gdb strace:strace spin:spin glibc-source ;;
-	apps) echo memcached:memcached tinyproxy:tinyproxy-bin civetweb:civetweb pigz:pigz xz:xz-utils ;;
+	apps) echo memcached:memcached tinyproxy:tinyproxy-bin civetweb:civetweb pigz:pigz xz:xz-utils \
+		erl:erlang-base ;;
 	bench) echo go:golang-go ;;
 	# The -core packages hold the programs alone, without the system's own database service.
 	demo) echo mariadbd:mariadb-server-core mariadb:mariadb-client-core sysbench:sysbench \

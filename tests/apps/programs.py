@@ -355,6 +355,38 @@ my @t = map { threads->create(sub { while (defined(my $x = $q->dequeue)) { lock 
 $q->enqueue($_) for 1..20000; $q->enqueue((undef) x 8); $_->join for @t; print "sum $sum of 20000\\n";"""
 
 
+# Processes pass binaries and lists to each other, in compiled code, until every one of them has ended.
+ERLANG = """-mode(compile).
+main([N]) -> io:format("sum ~b of ~s~n", [rounds(list_to_integer(N), 0), N]).
+rounds(0, Sum) -> Sum;
+rounds(N, Sum) ->
+    Self = self(),
+    Pids = [spawn_link(fun() -> worker(Self, I) end) || I <- lists:seq(1, 40)],
+    [P ! {go, lists:seq(1, 300)} || P <- Pids],
+    New = lists:sum([receive {P, V, B} -> V + erlang:crc32(B) end || P <- Pids]),
+    spawn_link(fun() -> ring(Self, 200) end) ! {token, 0},
+    200 = receive {ring, K} -> K end,
+    rounds(N - 1, (Sum * 31 + New) rem 1000000007).
+worker(Parent, I) ->
+    receive {go, L} ->
+        B = iolist_to_binary([[I, integer_to_list(X * I), binary:copy(<<X:32>>, 200)] || X <- L]),
+        M = lists:foldl(fun(X, Map) -> maps:put({I, X}, X * X, Map) end, #{}, L),
+        Parent ! {self(), lists:sum(maps:values(M)) + lists:sum(lists:sort([X * I rem 97 || X <- L])), B}
+    end.
+ring(Parent, 0) -> receive {token, K} -> Parent ! {ring, K} end;
+ring(Parent, N) ->
+    Next = spawn_link(fun() -> ring(Parent, N - 1) end),
+    receive {token, K} -> Next ! {token, K + 1} end.
+"""
+
+
+def args_erlang(run):
+    script = os.path.join(run.dir, "load.erl")
+    with open(script, "w") as f:
+        f.write("#!/usr/bin/env escript\n%%! +S 4:4\n" + ERLANG)
+    return ["escript", script, "40"]
+
+
 class App:
     def __init__(self, name, version, args, drive, load=None, stop=None, proxy=None, tls=False, needs=(), title=None,
                  how=""):
@@ -402,6 +434,8 @@ APPS = [
         drive_http, None, signal.SIGINT, title="Python", how="http.server, a thread per connection"),
     App("perl", ["-v"], lambda r: ["perl", "-e", PERL], drive_output(r"sum 200010000 of (\d+)"), title="Perl",
         how="8 interpreter threads, a queue"),
+    App("erl", ["+V"], args_erlang, drive_output(r"sum 200661922 of (40)\n"), title="Erlang", needs=("escript",),
+        how="4 schedulers, compiled code whose stack is its heap"),
     App("pigz", ["-V"], lambda r: ["pigz", "-p", "8", "-c"], drive_filter, how="8 compressors in a chain"),
     App("xz", ["-V"], lambda r: ["xz", "-T", "4", "--block-size=512KiB", "-1", "-c"], drive_filter,
         how="4 compressors"),
