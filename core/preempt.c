@@ -273,17 +273,19 @@ static void stop(int sig, siginfo_t *info, void *uc)
 
 /*
  * Where to go on with a G outside the shim: on its own stack, if it was there. Else it cannot be stopped; if there is
- * news for it, where a handler of its own would run. NULL: nowhere, and what there is waits for its next hook.
+ * news for it, where a handler of its own would run, with room for us. NULL: nowhere; news waits for its next hook.
  */
 static void *landing(struct g *gp, void *uc)
 {
 	void *to = gmp_sigframe_home(gp, uc, STOP_ROOM);
+	uintptr_t at;
 
 	if (to != NULL || !atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)) /* whoever set it notifies */
 		return to;
 	to = gmp_sigframe_handler(gp, uc);
-	if (to == NULL && !gmp_on_altstack(&gp->altstack, arch_uc_sp(uc)))
-		to = arch_sigframe_copy(uc, arch_uc_sp(uc) - ARCH_RED_ZONE, 0); /* too small for any handler */
+	at = (uintptr_t)to;
+	if (gmp_on_altstack(&gp->altstack, at) && at - (uintptr_t)gp->altstack.sp < STOP_ROOM)
+		return NULL;
 	return to;
 }
 
