@@ -289,7 +289,11 @@ static void *landing(struct g *gp, void *uc)
 	return to;
 }
 
-/* SIG_NOTIFY and SIG_KICK. On an M's signal stack, with all signals blocked. */
+/*
+ * SIG_NOTIFY and SIG_KICK. On an M's signal stack, with all signals blocked: the kernel makes the frames of all that
+ * are pending before the first of their handlers begins, and under one whose handler waits or jumps this one would
+ * clear the flag of another M, or none.
+ */
 static void on_notify(int sig, siginfo_t *info, void *uc)
 {
 	struct g *gp = getg();
