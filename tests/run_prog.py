@@ -136,8 +136,17 @@ def report(run, native):
     sys.stdout.flush()
 
 
+def usual_signals():
+    """Programs start with no signal ignored or blocked, whatever we were started with: nohup and a shell's & ignore some."""
+    for sig in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT}:
+        signal.signal(sig, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the default action in a program
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
 def main():
     opts = parse_args()
+    usual_signals()
     cmd = [opts.prog] + opts.args
     native = None
     failures = 0

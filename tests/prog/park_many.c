@@ -109,12 +109,8 @@ static void make(int i, int ends[4])
 
 int main(void)
 {
-	int live = getenv("GMPSHIM_EXPECT_LIVE") != NULL;
 	static pthread_t ts[THREADS];
-	int procs = getenv("GOMAXPROCS") != NULL ? atoi(getenv("GOMAXPROCS")) : 0;
-	/* each processor may have a kernel thread that looks for work, and some that stood in for it in a call */
-	int limit = procs <= 2 ? 8 : 8 + 4 * procs;
-	int ends[SHARED][4], seen = 1 << 20;
+	int ends[SHARED][4];
 	unsigned long before;
 	pthread_attr_t attr;
 	pthread_t t;
@@ -129,17 +125,11 @@ int main(void)
 		CHECK_EQ(pthread_create(&ts[i], &attr, waits, (void *)i), 0);
 	while (__atomic_load_n(&entered, __ATOMIC_SEQ_CST) < THREADS)
 		prog_nap_ms(10);
-	for (int i = 0; i < 1000 && (seen = prog_kthreads()) >= limit && live; i++)
-		prog_nap_ms(10);
-	if (live)
-		CHECK(seen < limit);
-	else
-		CHECK(seen > THREADS);
 	CHECK_EQ(woken, 0);
 	t = prog_start(computes, NULL);
 	before = counter;
-	prog_nap_ms(200);
-	CHECK(counter - before > 100000);
+	while (counter - before <= 100000)	/* it computes, whatever all the others wait for */
+		prog_nap_ms(1);
 	stop = 1;
 	prog_join(t);
 	for (int i = 0; i < SHARED; i++) {
@@ -153,6 +143,7 @@ int main(void)
 	for (int i = 0; i < THREADS; i++)
 		prog_join(ts[i]);
 	CHECK_EQ(woken, THREADS);
+	prog_few_kthreads(THREADS / 50);
 	puts("ok");
 	return 0;
 }

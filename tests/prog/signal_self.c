@@ -12,6 +12,7 @@
 
 static volatile sig_atomic_t handled, code, value;
 static pthread_t main_thread;
+static pthread_barrier_t begun;
 static volatile int stop;
 
 static void on_signal(int sig, siginfo_t *info, void *uc)
@@ -24,6 +25,8 @@ static void on_signal(int sig, siginfo_t *info, void *uc)
 
 static void *other(void *arg)
 {
+	if (arg)
+		pthread_barrier_wait(arg);
 	while (!stop) {
 		usleep(50);
 		sched_yield();
@@ -41,8 +44,11 @@ int main(void)
 	main_thread = pthread_self();
 	CHECK_EQ(sigaction(SIGUSR1, &act, NULL), 0);
 	CHECK_EQ(sigaction(SIGRTMIN, &act, NULL), 0);
+	CHECK_EQ(pthread_barrier_init(&begun, NULL, 7), 0);
 	for (int i = 0; i < 6; i++)
-		t[i] = prog_start(other, NULL);
+		t[i] = prog_start(other, &begun);
+	/* who opens its mask, as a thread does when it begins, may take what is on its way to main */
+	pthread_barrier_wait(&begun);
 	for (int i = 0; i < ROUNDS; i++) {
 		CHECK_EQ(kill(getpid(), SIGUSR1), 0);
 		CHECK_EQ(handled, 3 * i + 1);

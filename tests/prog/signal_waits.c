@@ -44,22 +44,6 @@ static void install(int sig, int flags, int fill)
 	CHECK_EQ(sigaction(sig, &sa, NULL), 0);
 }
 
-/* True for a shimmed run: natively each thread is a kernel thread. */
-static int shimmed(void)
-{
-	const char *want = getenv("GMPSHIM_EXPECT_LIVE");
-
-	return want && strcmp(want, "1") == 0;
-}
-
-static void few_kthreads(const char *what)
-{
-	if (shimmed() && prog_kthreads() > 60) {
-		dprintf(2, "%s: %d kernel threads\n", what, prog_kthreads());
-		_exit(1);
-	}
-}
-
 static void *waits_usr1(void *arg)
 {
 	sigset_t s = set_of(SIGUSR1);
@@ -84,7 +68,7 @@ static void many_sigwait(void)
 	for (int i = 0; i < MANY; i++)
 		sem_wait(&ready);
 	prog_nap_ms(20);
-	few_kthreads("sigwait");
+	prog_few_kthreads(MANY);
 	for (int i = 0; i < MANY / 2; i++) {
 		CHECK_EQ(pthread_kill(t[i], SIGUSR1), 0);
 		sem_wait(&done);
@@ -121,7 +105,7 @@ static void many_sigsuspend(void)
 	for (int i = 0; i < MANY; i++)
 		sem_wait(&ready);
 	prog_nap_ms(20);
-	few_kthreads("sigsuspend");
+	prog_few_kthreads(MANY);
 	for (int i = 0; i < MANY / 2; i++) {
 		CHECK_EQ(pthread_kill(t[i], SIGUSR2), 0);
 		prog_join(t[i]);
@@ -299,7 +283,7 @@ static void masks(void)
 		for (int i = 0; i < 200; i++)
 			sem_wait(&ready);
 		prog_nap_ms(10);
-		few_kthreads(name[how]);
+		prog_few_kthreads(200);
 		for (int i = 0; i < 100; i++)
 			CHECK_EQ(pthread_kill(t[i], SIGRTMIN), 0);
 		for (int i = 0; i < 100; i++)
