@@ -27,7 +27,7 @@ def parse_args():
     parser.add_argument("--shim", help="path of libgmpshim.so; without it only the native run is made")
     parser.add_argument("--procs", default="1,2,8", help="GOMAXPROCS values, separated by commas")
     parser.add_argument("--env", action="append", default=[], metavar="K=V", help="for shimmed runs")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="per run")
+    parser.add_argument("--timeout", type=float, default=240.0, metavar="SECONDS", help="per run")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="shimmed runs per GOMAXPROCS")
     parser.add_argument("--no-native", action="store_true")
     parser.add_argument("prog")
@@ -137,7 +137,7 @@ def report(run, native):
 
 
 def usual_signals():
-    """Programs start with no signal ignored or blocked, whatever we were started with: nohup and a shell's & ignore some."""
+    """No signal is ignored or blocked when a program starts, though nohup, or a shell's &, ignores some."""
     for sig in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT}:
         signal.signal(sig, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the default action in a program

@@ -9,7 +9,8 @@ if [ "${1:-}" = --build ]; then
   build=$2
   shift 2
 fi
-tools/setup.sh build test apps || exit 1
+tools/setup.sh build || exit 1
+tools/setup.sh test apps || echo 'run-tests.sh: tests of what is missing are skipped' >&2
 [ -f "$build/build.ninja" ] || meson setup "$build" || exit 1
 ninja -C "$build" || exit 1
 # clang sees other mistakes; the tests run on gcc's library

@@ -108,7 +108,7 @@ static void all_numbers(void)
 int main(void)
 {
 	prog_init();
-	alarm(30);
+	alarm(200);
 	for (int i = 0; i < 5; i++) {
 		reuse(reads);
 		reuse(polls);

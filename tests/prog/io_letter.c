@@ -989,13 +989,35 @@ static long do_writev(struct call *c)
 	return writev(c->fd, v, 2);
 }
 
+/*
+ * From here on a child sends SIGUSR1 to the process: the kernel gives that to the main thread. One of a timer could go
+ * to the thread that it interrupts.
+ */
+static pid_t begin_signals(long ms)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	CHECK(pid >= 0);
+	while (pid == 0) {
+		prog_nap_ms(ms);
+		if (kill(parent, SIGUSR1) != 0)
+			_exit(0);
+	}
+	return pid;
+}
+
+static void end_signals(pid_t pid)
+{
+	CHECK_EQ(kill(pid, SIGKILL), 0);
+	while (waitpid(pid, NULL, 0) == -1)
+		CHECK_EQ(errno, EINTR);
+}
+
 /* Signals for the main thread do not cut short what another writes to a terminal. */
 static void tty_written_whole(void)
 {
-	struct sigevent sev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
-	struct itimerspec often = { { 0, 3000000 }, { 0, 3000000 } };
 	struct termios raw;
-	timer_t timer;
+	pid_t sender;
 	int m, s;
 
 	handle(SIGUSR1, SA_RESTART);
@@ -1005,8 +1027,7 @@ static void tty_written_whole(void)
 	CHECK_EQ(tcgetattr(s, &raw), 0);
 	cfmakeraw(&raw);
 	CHECK_EQ(tcsetattr(s, TCSANOW, &raw), 0);
-	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
-	CHECK_EQ(timer_settime(timer, 0, &often, NULL), 0);
+	sender = begin_signals(3);
 	for (int i = 0; i < 2; i++) {
 		struct call c = { .fn = i ? do_writev : do_write, .fd = s, .n = 100000 };
 
@@ -1023,16 +1044,15 @@ static void tty_written_whole(void)
 		finish(&c);
 		say("written", &c);
 	}
+	end_signals(sender);
 }
 
 /* A signal without SA_RESTART for another thread: what was asked for is done once. */
 static void listed_once(void)
 {
-	struct sigevent sev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
-	struct itimerspec often = { { 0, 5000000 }, { 0, 5000000 } };
 	static struct aiocb cb;
 	struct call c = { .fn = do_listio, .buf = &cb };
-	timer_t timer;
+	pid_t sender;
 	int p[2];
 	char b[100];
 
@@ -1042,12 +1062,11 @@ static void listed_once(void)
 	CHECK_EQ(write(p[1], big, 4096), 4096); /* the request waits for room */
 	cb = (struct aiocb){ .aio_fildes = p[1], .aio_buf = "once", .aio_nbytes = 4, .aio_lio_opcode = LIO_WRITE };
 	start(&c);
-	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
-	CHECK_EQ(timer_settime(timer, 0, &often, NULL), 0);
+	sender = begin_signals(5);
 	for (int i = 0; i < 40; i++)
 		prog_nap_ms(5);
 	CHECK_EQ(is_done(&c), 0);
-	timer_delete(timer);
+	end_signals(sender);
 	CHECK_EQ(read(p[0], big, 4096), 4096);
 	finish(&c);
 	say("lio_listio", &c);
@@ -1061,16 +1080,13 @@ static void time_goes_on(void)
 {
 	static long (*const fns[])(struct call *) = { do_semtimedop, do_futex, do_aio_suspend };
 	static struct aiocb cb;
-	struct sigevent sev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
-	struct itimerspec often = { { 0, 5000000 }, { 0, 5000000 } };
 	static int word;
-	timer_t timer;
+	pid_t sender;
 	int p[2];
 
 	/* The kernel prefers the first thread of the process, which under the shim may run any of them. */
 	handle(SIGUSR1, SA_RESTART);
-	CHECK_EQ(timer_create(CLOCK_MONOTONIC, &sev, &timer), 0);
-	CHECK_EQ(timer_settime(timer, 0, &often, NULL), 0);
+	sender = begin_signals(5);
 	CHECK_EQ(pipe(p), 0);
 	cb = (struct aiocb){ .aio_fildes = p[0], .aio_buf = big, .aio_nbytes = 1 };
 	CHECK_EQ(aio_read(&cb), 0);
@@ -1085,6 +1101,7 @@ static void time_goes_on(void)
 		printf("  %s\n", c.ret == -1 ? strerrorname_np(c.err) : "?");
 		semctl(c.fd, 0, IPC_RMID);
 	}
+	end_signals(sender);
 }
 
 static const struct {
@@ -1125,7 +1142,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		pid = fork();
 		if (pid == 0) {
-			alarm(20);
+			alarm(100);
 			cases[i].fn();
 			fflush(stdout);
 			_exit(0);

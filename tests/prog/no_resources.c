@@ -245,7 +245,7 @@ static void run(const char *name, void (*fn)(void))
 
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		alarm(50);
+		alarm(200);
 		fn();
 		exit(0);
 	}

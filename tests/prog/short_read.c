@@ -253,7 +253,7 @@ static void *cases(void *arg)
 int main(void)
 {
 	prog_init();
-	alarm(30);
+	alarm(200);
 	prog_join(prog_start(cases, NULL));
 	puts("ok");
 	return 0;

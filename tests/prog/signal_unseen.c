@@ -15,6 +15,7 @@
 static int stop;
 static volatile int handled;
 static pthread_t main_thread;
+static pthread_barrier_t begun;
 
 #ifdef __x86_64__
 static long raw(long nr, long a, long b, long c, long d)
@@ -67,6 +68,7 @@ static void sleep_raw(long ms)
 
 static void *sleeps(void *arg)
 {
+	pthread_barrier_wait(&begun);
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
 		sleep_raw(50);
 	return arg;
@@ -80,6 +82,7 @@ static void *computes(void *arg)
 	sigaddset(&set, SIGALRM);
 	if (arg)
 		CHECK_EQ(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	pthread_barrier_wait(&begun);
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		for (int i = 0; i < 20000 && !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++)
 			;
@@ -98,8 +101,10 @@ int main(void)
 	main_thread = pthread_self();
 	sigaddset(&act.sa_mask, SIGUSR2);
 	CHECK_EQ(sigaction(SIGALRM, &act, NULL), 0);
+	CHECK_EQ(pthread_barrier_init(&begun, NULL, OTHERS + 1), 0);
 	for (int i = 0; i < OTHERS; i++)
 		others[i] = prog_start(i < 2 ? sleeps : computes, i < 4 ? NULL : &stop);
+	pthread_barrier_wait(&begun);	/* who opens its mask may take what is on its way to main */
 	for (int i = 0; i < ROUNDS; i++) {
 		/* sooner or later than the sleep is found to hold a processor up */
 		struct itimerval it = { .it_value.tv_usec = 1000 + i % 10 * 4000 };

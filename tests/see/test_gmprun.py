@@ -14,7 +14,7 @@ GMPRUN = os.environ['GMP_RUN']
 
 def run(*args, stdin='', **env):
     clean = {k: v for k, v in os.environ.items() if k not in ('LD_PRELOAD', 'GOMAXPROCS', 'GODEBUG')}
-    return subprocess.run([GMPRUN, *args], input=stdin, capture_output=True, text=True, timeout=60, check=False,
+    return subprocess.run([GMPRUN, *args], input=stdin, capture_output=True, text=True, timeout=600, check=False,
                           env={**clean, **env})
 
 

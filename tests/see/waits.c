@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Threads that wait in every way, to be looked at from outside: waits N [crash|abort|deadlock|rwlock]. Prints "ready"
- * when all wait, then reads a line from stdin and goes on: exits with 0, faults, aborts, or waits for what never comes.
+ * when all are about to wait, then reads a line from stdin and goes on: exits with 0, faults, aborts, or waits for what
+ * never comes.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -126,7 +127,6 @@ int main(int argc, char **argv)
 	}
 	while (running < n)
 		usleep(1000);
-	usleep(50000);
 	puts("ready");
 	fflush(stdout);
 	if (deadlock)

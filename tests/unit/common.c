@@ -359,7 +359,7 @@ int ut_run(TCase *tc, const char *name)
 	SRunner *r;
 	int failed;
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 300);
 	suite_add_tcase(s, tc);
 	r = srunner_create(s);
 	srunner_set_fork_status(r, CK_FORK);

@@ -140,11 +140,12 @@ START_TEST(note_eintr)
 	ut_host();
 	sigaction(SIGALRM, &act, NULL);
 	setitimer(ITIMER_REAL, &every, NULL);
-	begin = gmp_nanotime();
-	ck_assert(!gmp_notesleep(&n, 50000000));
-	ck_assert_int_ge(gmp_nanotime() - begin, 50000000);
+	do { /* a busy machine may be late, and then many signals are one */
+		begin = gmp_nanotime();
+		ck_assert(!gmp_notesleep(&n, 50000000));
+		ck_assert_int_ge(gmp_nanotime() - begin, 50000000);
+	} while (interrupted <= 3);
 	setitimer(ITIMER_REAL, &off, NULL);
-	ck_assert_int_gt(interrupted, 3);
 }
 END_TEST
 
