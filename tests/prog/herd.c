@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 	pthread_attr_init(&attr);
 	CHECK_EQ(pthread_attr_setstacksize(&attr, 64 << 10), 0);
 	for (int i = 0; i < n; i++)
-		CHECK_EQ(pthread_create(&ts[i], &attr, waits, NULL), 0);
+		prog_created(pthread_create(&ts[i], &attr, waits, NULL));
 	for (int i = 0; i < n; i++)
 		CHECK_EQ(sem_wait(&waiting), 0);
 	for (int r = 0; r < 2; r++) {

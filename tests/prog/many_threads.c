@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 	for (int round = 1; round <= 3; round++) {
 		waiting = awake = 0;
 		for (int i = 0; i < n; i++)
-			CHECK_EQ(pthread_create(&ts[i], &attr, waits, (void *)(long)round), 0);
+			prog_created(pthread_create(&ts[i], &attr, waits, (void *)(long)round));
 		pthread_mutex_lock(&lock);
 		while (waiting < n)
 			pthread_cond_wait(&other, &lock);

@@ -122,7 +122,7 @@ int main(void)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
 	for (long i = 0; i < THREADS; i++)
-		CHECK_EQ(pthread_create(&ts[i], &attr, waits, (void *)i), 0);
+		prog_created(pthread_create(&ts[i], &attr, waits, (void *)i));
 	while (__atomic_load_n(&entered, __ATOMIC_SEQ_CST) < THREADS)
 		prog_nap_ms(10);
 	CHECK_EQ(woken, 0);
