@@ -67,7 +67,7 @@ def counted(args):
     check(1.0 <= per.get("recvfrom", 0) + per.get("read", 0) <= 1.1, "one read per request")
     check(1.0 <= per.get("sendto", 0) + per.get("write", 0) <= 1.1, "one write per request")
     check(calls["epoll_pwait"] + calls["epoll_pwait2"] <= n + ticks, "an epoll_wait is shared")
-    # who is parked for 10 ms has its registration looked at once (EPOLL_CTL_MOD): on a busy machine that is each request
+    # who is parked for 10 ms has its registration looked at once (EPOLL_CTL_MOD): on a busy machine, every time
     check(calls["EPOLL_CTL_ADD"] + calls["poll"] <= 4 * CONNS, "descriptors are registered once")
 
 
