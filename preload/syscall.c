@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "core/tcb.h"
 #include "preload/io.h"
 #include "preload/preload.h"
 
@@ -519,11 +520,32 @@ TID_CALL(process_vm_readv, 0)
 TID_CALL(process_vm_writev, 0)
 TID_CALL(move_pages, 0)
 TID_CALL(migrate_pages, 0)
-TID_CALL(get_robust_list, 0)
 TID_CALL(kcmp, 0)
 TID_CALL(ioprio_get, 1)
 TID_CALL(getpgid, 0)
 TID_CALL(getsid, 0)
+
+/*
+ * A thread has the list that libc registers for each: it is the kernel's only while the thread holds robust mutexes,
+ * and that of its M may be an earlier thread's.
+ */
+static long raw_get_robust_list(const long a[6])
+{
+	struct g *gp = getg();
+	long rc = PASS(syscall)(SYS_get_robust_list, gmp_kernel_tid(INT(0)), a[1], a[2]);
+
+	if (rc == 0 && gp != NULL && (INT(0) == 0 || INT(0) == gp->tid))
+		*(void **)PTR(1) = gp->tcb + gmp_tcb.robust_head;
+	return rc;
+}
+
+/* Its own list back is no change. Another one is for the kernel thread, which knows no owner by the numbers of ours. */
+static long raw_set_robust_list(const long a[6])
+{
+	if (PTR(0) == getg()->tcb + gmp_tcb.robust_head && SIZE(1) == 3 * sizeof(long))
+		return 0;
+	return PASS(syscall)(SYS_set_robust_list, a[0], a[1]);
+}
 
 /*
  * Changes of one kernel thread that nobody can take back for it: the G keeps its M for life, and the M runs nothing

@@ -248,6 +248,32 @@ static void properties(void)
 	puts("properties ok");
 }
 
+/* The thread's list of robust mutexes, which begins and ends with its head. */
+static void *robust_list(void *arg)
+{
+	void **head = NULL, **own;
+	size_t size = 0;
+
+	CHECK_EQ(syscall(SYS_get_robust_list, 0, &head, &size), 0);
+	CHECK(head != NULL);
+	CHECK_EQ(size, 3 * sizeof(long));
+	CHECK(*head == head);
+	CHECK_EQ(syscall(SYS_set_robust_list, head, size), 0);
+	CHECK_EQ(syscall(SYS_get_robust_list, syscall(SYS_gettid), &own, &size), 0);
+	CHECK(own == head);
+	CHECK_FAILS(syscall(SYS_get_robust_list, 0, NULL, &size), EFAULT);
+	CHECK_FAILS(syscall(SYS_set_robust_list, head, 1), EINVAL);
+	return head;
+}
+
+static void robust_lists(void)
+{
+	void *mine = robust_list(NULL);
+
+	CHECK(prog_join(prog_start(robust_list, NULL)) != mine);
+	puts("robust lists ok");
+}
+
 static void descriptors(void)
 {
 	int s[2], fd = (int)syscall(SYS_eventfd2, 1, 0), fd2;
@@ -285,6 +311,7 @@ static void *body(void *arg)
 	processes();
 	descriptors();
 	properties();
+	robust_lists();
 	return arg;
 }
 
