@@ -75,6 +75,8 @@ int gmp_netpoll_init(void)
 		ep = to_top((int)sys1(__NR_epoll_create1, EPOLL_CLOEXEC));
 		ev = ep < 0 ? -1 : to_top((int)sys2(__NR_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
 		rc = ep < 0 ? ep : ev < 0 ? ev : (int)sys4(__NR_epoll_ctl, ep, EPOLL_CTL_ADD, ev, &e);
+		if (rc == -EPERM)
+			rc = -ENOSYS; /* a sandbox refuses the call; EPERM would say that it is for files */
 		if (rc < 0) {
 			if (ep >= 0)
 				sys1(__NR_close, ep);
@@ -598,7 +600,8 @@ struct g *gmp_netpoll(int64_t delay)
 		n = (int)sys6(__NR_epoll_pwait, epfd, events, EVENTS_PER_WAIT, ms > 1000000 ? 1000000 : ms, NULL, 0);
 	} else {
 		n = (int)sys6(__NR_epoll_pwait2, epfd, events, EVENTS_PER_WAIT, &ts, NULL, 0);
-		if (n == -ENOSYS) { /* before linux 5.11: milliseconds from the next call on */
+		/* Linux before 5.11, or a sandbox that does not know it: milliseconds from the next call on. */
+		if (unlikely(n < 0 && n != -EINTR && n != -EBADF)) {
 			no_pwait2 = true;
 			return NULL;
 		}

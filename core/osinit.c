@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* How many CPUs this process may use: its affinity mask, capped by the CPU quota of its cgroup (v2 and v1). */
+/*
+ * How many CPUs this process may use: its affinity mask, capped by the CPU quota of its cgroup (v2 and v1). And whether
+ * the system calls that the scheduler rests on may be made.
+ */
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
+#include <signal.h>
 
 #include "core/gmp.h"
 #include "core/osinit.h"
@@ -123,6 +129,44 @@ void gmp_osinit(unsigned long hwcap2, size_t page_size, bool want_quota)
 	if (limit > 0 && limit < cpus)
 		cpus = limit;
 	sched.ncpu = cpus > GMP_MAXPROCS ? GMP_MAXPROCS : cpus;
+}
+
+/*
+ * Asked in a way that changes nothing: what takes a descriptor or flags gets -1. A sandbox answers with any errno, most
+ * often EPERM or ENOSYS.
+ */
+const char *gmp_osrefuses(void)
+{
+	static const struct {
+		const char *name;
+		int nr;
+	} calls[] = {{"epoll_create1", __NR_epoll_create1}, {"eventfd2", __NR_eventfd2}, {"epoll_ctl", __NR_epoll_ctl},
+		     {"epoll_pwait", __NR_epoll_pwait}, {"recvfrom", __NR_recvfrom}, {"sendto", __NR_sendto},
+		     {"sendmsg", __NR_sendmsg}};
+	static const uint64_t none;
+	static const struct __kernel_timespec now;
+	siginfo_t info = {.si_code = SI_QUEUE};
+	int pid = sys_getpid(), tid = sys_gettid();
+	long rc = sys3(__NR_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+
+	if (rc < 0 || !(rc & MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+		return "membarrier"; /* two Ms could come to own one P */
+	if (sys3(__NR_tgkill, pid, tid, 0) < 0)
+		return "tgkill"; /* preemption, cancellation */
+	if (sys4(__NR_rt_tgsigqueueinfo, pid, tid, 0, &info) < 0)
+		return "rt_tgsigqueueinfo"; /* tokens */
+	if (sys4(__NR_rt_sigtimedwait, &none, NULL, &now, sizeof(none)) != -EAGAIN)
+		return "rt_sigtimedwait";
+	if (sys2(__NR_sigaltstack, NULL, NULL) < 0)
+		return "sigaltstack"; /* the Ms' signal stacks */
+	if (gmp_thread_cpu(tid) < 0)
+		return "clock_gettime"; /* sysmon would find no G that computes, and no M that sleeps */
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		rc = sys6(calls[i].nr, -1, -1, -1, 0, 0, 0);
+		if (rc != -EBADF && rc != -EINVAL && rc != -EFAULT)
+			return calls[i].name;
+	}
+	return NULL;
 }
 
 /* A decimal number in [1, max] and nothing else; 0 when it is not. */

@@ -51,8 +51,8 @@ bool gmp_retake_unseen(struct p *pp)
 		return false;
 	if (!atomic_compare_exchange_strong(&gp->tls->pstolen, &no, STOLEN_TRYING))
 		return false;
-	sys3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-	ok = *(volatile uint32_t *)&gp->tls->inshim == 0 && mp->curg == gp && pp->m == mp && mp->p == pp &&
+	ok = sys3(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 && /* else a sandbox refuses it */
+	     *(volatile uint32_t *)&gp->tls->inshim == 0 && mp->curg == gp && pp->m == mp && mp->p == pp &&
 	     gp->status == G_RUNNING && atomic_load(&pp->schedtick) == tick && atomic_load(&pp->status) == P_RUNNING;
 	if (!ok) {
 		atomic_store(&gp->tls->pstolen, STOLEN_NO);

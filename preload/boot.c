@@ -97,6 +97,8 @@ static int find_go_note(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1; /* the first object is the program */
 }
 
+static char refuses[64] = "the kernel or a sandbox refuses ";
+
 /* Why threads stay NPTL's in this process; NULL: they need not. */
 static const char *why_not(void)
 {
@@ -114,6 +116,9 @@ static const char *why_not(void)
 	dl_iterate_phdr(find_go_note, &go);
 	if (go)
 		return "this is a Go program, it has the scheduler already";
+	why = gmp_osrefuses();
+	if (why != NULL)
+		return strcat(refuses, why);
 	why = gmp_layout_init();
 	return why != NULL ? why : gmp_stdio_init();
 }

@@ -85,7 +85,7 @@ int gmp_io_wait(struct io *io)
 
 static bool no_nowait(long rc)
 {
-	return rc == -EOPNOTSUPP || rc == -ENOSYS;
+	return rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EPERM; /* the last from a sandbox that does not know it */
 }
 
 /* A file without RWF_NOWAIT: may the real call be made? It may when the program wants it not to wait. */
