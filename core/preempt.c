@@ -323,7 +323,7 @@ static void on_notify(int sig, siginfo_t *info, void *uc)
 		arch_rehandle(to, sig, stop);
 }
 
-/* glibc's first pthread_create installs a handler of its own for SIG_KICK. */
+/* glibc's first pthread_create installs a handler of its own for SIG_NOTIFY. */
 void gmp_preempt_handlers(void)
 {
 	struct {

@@ -27,8 +27,12 @@
 typedef uint64_t gmp_sigset; /* the kernel's sigset_t: bit n-1 is signal n */
 
 #define SIG_BIT(n) (UINT64_C(1) << ((n) - 1))
-#define SIG_NOTIFY 32 /* glibc's SIGCANCEL: no program can see, block or send it */
-#define SIG_KICK   33 /* glibc's SIGSETXID, likewise; the same as SIG_NOTIFY, but system calls end with EINTR */
+/*
+ * glibc's SIGCANCEL and SIGSETXID: no program can see, block or send them. SIG_KICK is the same as SIG_NOTIFY, but
+ * system calls end with EINTR. It has the lower number: the kernel takes that first; SIG_NOTIFY would restart the call.
+ */
+#define SIG_KICK   32
+#define SIG_NOTIFY 33
 #define SIG_ALL_BUT_NOTIFY (~(SIG_BIT(SIG_NOTIFY) | SIG_BIT(SIG_KICK)))
 
 static inline int sys_futex_wait(_Atomic(uint32_t) *addr, uint32_t val, int64_t rel_ns)

@@ -20,7 +20,7 @@ import gmplook
 USAGE = """usage: gmprun trace [-d SECONDS] [-m MB] [-o FILE] PID
        gmprun trace [-m MB] [-o FILE] -- PROGRAM [ARGUMENT...]
        gmprun trace --convert FILE"""
-SIG_NOTIFY = 32  # the library's own; sysmon lets nothing else in
+SIG_NOTIFY = 33  # the library's own; sysmon lets nothing else in
 OFF, RECORDING, DONE = 0, 1, 2
 MAGIC = b'GPT1'
 ANSWER_S = 5

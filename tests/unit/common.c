@@ -37,6 +37,7 @@ static int host_start_sysmon(void *(*fn)(void *))
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&th, NULL, fn, NULL);
+	gmp_preempt_handlers(); /* as the shim does: the first pthread_create has taken SIG_NOTIFY */
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return rc;
 }
