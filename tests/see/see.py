@@ -2,6 +2,7 @@
 """What the tests of this folder share: running the program `waits` under the shim."""
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -9,6 +10,11 @@ import threading
 SHIM, WAITS, GMPRUN = (os.environ[n] for n in ('GMP_SHIM', 'GMP_WAITS', 'GMP_RUN'))
 TIMEOUT = 600
 SKIP = 77
+
+# nohup, or a shell's &, ignores some signals; a program whose SIGQUIT is ignored writes no dump
+for sig in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(sig, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Waits:
