@@ -520,7 +520,7 @@ bool gmp_interrupt(struct g *gp); /* end whatever park gp is in with PARK_INTR *
 int gmp_sleep_until(int64_t deadline); /* 0 or -EINTR */
 
 /* --- timer.c --- */
-void gmp_timer_add(struct g *gp, int64_t when, uint64_t ticket);
+void gmp_timer_add(struct g *gp, int64_t deadline, uint64_t ticket);
 void gmp_timer_del(struct g *gp);
 void gmp_timers_move(struct p *from, struct p *to); /* from: a P without an M; the callers agree on an order */
 int64_t gmp_timers_fire(struct p *pp, int64_t now, struct g **list); /* next deadline or 0 */

@@ -30,8 +30,7 @@ static _Atomic(uint32_t) nchunks; /* none is made at or above this index */
 static struct poll_desc *free_orphans; /* linked by head; init_lock */
 static struct lock init_lock;
 static _Atomic(int) epfd = -1, breakfd = -1;
-static _Atomic(int) clockfd = -1; /* a timerfd that says when the real-time clock was set; on first need */
-static _Atomic(bool) clock_watched;
+static _Atomic(int) clockfd = -1; /* a timerfd that says when the real-time clock was set; -1: there is none */
 static _Atomic(uint32_t) break_pending; /* an eventfd write is on its way (Go: netpollWakeSig) */
 static _Atomic(int32_t) nwaiting;	/* queued waiters of all pollDescs */
 static _Atomic(uint32_t) event_clock __attribute__((aligned(64))); /* events of all pollDescs, resets included */
@@ -62,6 +61,21 @@ static int to_top(int fd)
 	return fd;
 }
 
+/* Without one, steps of the clock are not followed. The timer itself never expires. */
+static int watch_clock(int ep)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = CLOCK_TAG};
+	int64_t never[4] = {0, 0, INT64_MAX / NSEC_PER_SEC, 0};
+	int fd = to_top((int)sys2(__NR_timerfd_create, CLOCK_REALTIME, O_CLOEXEC | O_NONBLOCK));
+
+	if (fd >= 0 && (sys4(__NR_timerfd_settime, fd, TIMER_ABSTIME | CANCEL_ON_SET, never, NULL) < 0 ||
+			sys4(__NR_epoll_ctl, ep, EPOLL_CTL_ADD, fd, &e) < 0)) {
+		sys1(__NR_close, fd);
+		fd = -1;
+	}
+	return fd < 0 ? -1 : fd;
+}
+
 int gmp_netpoll_init(void)
 {
 	int ep, ev, rc = 0;
@@ -84,6 +98,7 @@ int gmp_netpoll_init(void)
 				sys1(__NR_close, ev);
 		} else {
 			breakfd = ev;
+			clockfd = watch_clock(ep);
 			atomic_store_explicit(&epfd, ep, memory_order_release); /* pairs with the load above */
 		}
 	}
@@ -95,6 +110,24 @@ int gmp_netpoll_init(void)
 bool gmp_netpoll_inited(void)
 {
 	return atomic_load_explicit(&epfd, memory_order_acquire) >= 0;
+}
+
+int gmp_netpoll_own(int ret_fds[GMP_OWN_FDS])
+{
+	_Atomic(int) *const all[GMP_OWN_FDS] = {&epfd, &breakfd, &clockfd};
+	int n = 0;
+
+	for (int i = 0; i < GMP_OWN_FDS; i++) {
+		int fd = atomic_load_explicit(all[i], memory_order_relaxed), at = n;
+
+		if (fd < 0)
+			continue;
+		for (; at > 0 && ret_fds[at - 1] > fd; at--)
+			ret_fds[at] = ret_fds[at - 1];
+		ret_fds[at] = fd;
+		n++;
+	}
+	return n;
 }
 
 bool gmp_netpoll_ours(int fd)
@@ -625,31 +658,6 @@ void gmp_netpoll_break(void)
 	}
 }
 
-/* Without a descriptor to be had, steps are not followed. The timer itself never expires. */
-void gmp_clock_watch(void)
-{
-	struct epoll_event e = {.events = EPOLLIN, .data.u64 = CLOCK_TAG};
-	int64_t never[4] = {0, 0, INT64_MAX / NSEC_PER_SEC, 0};
-	int fd;
-
-	if (likely(atomic_load_explicit(&clock_watched, memory_order_acquire)) || gmp_netpoll_init() < 0)
-		return;
-	gmp_lock(&init_lock);
-	if (!clock_watched) {
-		fd = to_top((int)sys2(__NR_timerfd_create, CLOCK_REALTIME, O_CLOEXEC | O_NONBLOCK));
-		if (fd >= 0 &&
-		    (sys4(__NR_timerfd_settime, fd, TIMER_ABSTIME | CANCEL_ON_SET, never, NULL) < 0 ||
-		     sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, &e) < 0)) {
-			sys1(__NR_close, fd);
-			fd = -1;
-		}
-		clockfd = fd;
-		/* pairs with the load above: from here on steps are heard of */
-		atomic_store_explicit(&clock_watched, true, memory_order_release);
-	}
-	gmp_unlock(&init_lock);
-}
-
 /*
  * A file closed past the hooks takes its registration along, and whoever parks under its number would wait for ever.
  * So the registration of each pollDesc on which a wait lasts longer than a round is checked once: EPOLL_CTL_MOD fails
@@ -725,7 +733,6 @@ void gmp_netpoll_fork_child(void)
 	if (clockfd >= 0)
 		sys1(__NR_close, clockfd);
 	epfd = breakfd = clockfd = -1;
-	clock_watched = false;
 	break_pending = 0;
 	nwaiting = 0;
 	init_lock = (struct lock){0};

@@ -63,7 +63,9 @@ struct poll_ref {
 
 int gmp_netpoll_init(void);	 /* on first need; 0 or -errno (no epoll or eventfd to be had) */
 bool gmp_netpoll_inited(void);
-bool gmp_netpoll_ours(int fd);	 /* a descriptor of the runtime: close hooks answer EBADF */
+#define GMP_OWN_FDS 3
+int gmp_netpoll_own(int ret_fds[GMP_OWN_FDS]); /* the runtime's descriptors, in increasing order; how many */
+bool gmp_netpoll_ours(int fd);	 /* one of them: close hooks answer EBADF */
 void gmp_netpoll_yield(int fd);	 /* the program wants this number: if it is ours, move ours away */
 struct poll_desc *gmp_pd(int fd, bool create); /* NULL: negative, too large, or not made yet */
 
@@ -117,7 +119,6 @@ void gmp_netpoll_close(int fd); /* fd is about to be closed or replaced */
  */
 struct g *gmp_netpoll(int64_t delay);
 void gmp_netpoll_break(void); /* make a blocked gmp_netpoll return */
-void gmp_clock_watch(void);   /* from now on who reads the set is told when the real-time clock was set; idempotent */
 bool gmp_netpoll_any_waiters(void);
 bool gmp_netpoll_audit(void); /* sysmon, every 10 ms: false when nothing is left to check */
 void gmp_netpoll_fork_child(void);

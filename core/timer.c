@@ -99,7 +99,7 @@ void gmp_timer_add(struct g *gp, int64_t deadline, uint64_t ticket)
 	int64_t when;
 
 	if (unlikely(deadline < 0))
-		gmp_clock_watch(); /* before the clock is read: a step from here on is heard of */
+		gmp_netpoll_init(); /* before the clock is read: it tells of a step from here on */
 	gp->timer.ticket = ticket;
 	gmp_lock(&pp->timers_lock);
 	gp->timer.real = deadline < 0 ? deadline : 0;

@@ -214,35 +214,10 @@ static void forget_range(unsigned first, unsigned last)
 	}
 }
 
-/* The runtime's descriptors in increasing order: 0 to 2. Searched for once, as netpoll.h only tests numbers. */
-static int find_ours(int ret_fds[2])
-{
-	static _Atomic(int) known[2] = {-1, -1};
-	int n = 0;
-
-	if (!gmp_netpoll_inited())
-		return 0;
-	for (int i = 0; i < 2; i++) {
-		int fd = atomic_load_explicit(&known[i], memory_order_relaxed); /* verified */
-
-		if (gmp_netpoll_ours(fd))
-			ret_fds[n++] = fd;
-	}
-	if (n < 2) {
-		n = 0;
-		for (int fd = 0; fd < 1 << 22 && n < 2; fd++)
-			if (gmp_netpoll_ours(fd))
-				ret_fds[n++] = fd;
-		for (int i = 0; i < n; i++)
-			atomic_store_explicit(&known[i], ret_fds[i], memory_order_relaxed);
-	}
-	return n;
-}
-
 /* close_range(2) around our own descriptors. */
 static int close_around(unsigned first, unsigned last, int flags)
 {
-	int ours[2], n = find_ours(ours), ret = 0;
+	int ours[GMP_OWN_FDS], n = gmp_netpoll_own(ours), ret = 0;
 	bool done = false;
 
 	for (int i = 0; i < n && ret == 0; i++) {
@@ -268,12 +243,12 @@ int hook_close_range(unsigned first, unsigned last, int flags)
 
 void hook_closefrom(int low)
 {
-	int ours[2];
+	int ours[GMP_OWN_FDS];
 
 	if (low < 0)
 		low = 0;
 	forget_range((unsigned)low, UINT32_MAX);
-	if (find_ours(ours) == 0) {
+	if (gmp_netpoll_own(ours) == 0) {
 		PASS(closefrom)(low);
 	} else if (close_around((unsigned)low, UINT32_MAX, 0) != 0) {
 		long max = sysconf(_SC_OPEN_MAX);

@@ -2,7 +2,7 @@
 /*
  * A daemon's habits: descriptors start at the lowest free number, closing 3 up to the limit,
  * close_range and closefrom while threads sleep and read; afterwards I/O, sleeping and new threads
- * still work.
+ * still work, and every number is the program's.
  */
 #include "prog.h"
 
@@ -30,6 +30,27 @@ static void *sleeps(void *arg)
 	return arg;
 }
 
+/* Until a time on the real-time clock. */
+static void *waits_until(void *arg)
+{
+	struct timespec until = prog_after_ms(CLOCK_REALTIME, 20);
+	sem_t never;
+
+	CHECK_EQ(sem_init(&never, 0, 0), 0);
+	sem_post(&ready);
+	CHECK_FAILS(sem_timedwait(&never, &until), ETIMEDOUT);
+	return arg;
+}
+
+/* Every number is the program's, whatever had it. */
+static void use_all(int from, int limit)
+{
+	for (int to = from + 1; to < limit; to++) {
+		CHECK_EQ(dup2(from, to), to);
+		CHECK_EQ(close(to), 0);
+	}
+}
+
 static void close_from(int first, int how)
 {
 	struct rlimit lim;
@@ -50,9 +71,14 @@ static void close_from(int first, int how)
 
 int main(void)
 {
+	struct rlimit lim;
 	pthread_t ts[4];
 
 	prog_init();
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	if (lim.rlim_cur > 1024)
+		lim.rlim_cur = 1024;
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &lim), 0);
 	closefrom(3);
 	for (int how = 0; how < 3; how++) {
 		CHECK_EQ(open("/dev/null", O_RDWR), 3);
@@ -61,7 +87,7 @@ int main(void)
 		CHECK_EQ(pipefd[0], 3);
 		CHECK_EQ(pipefd[1], 4);
 		for (int i = 0; i < 4; i++)
-			ts[i] = prog_start(i & 1 ? sleeps : reads, NULL);
+			ts[i] = prog_start(i == 3 ? waits_until : i & 1 ? sleeps : reads, NULL);
 		for (int i = 0; i < 4; i++)
 			sem_wait(&ready);
 		CHECK_EQ(open("/dev/null", O_RDWR), 5);
@@ -72,6 +98,7 @@ int main(void)
 		CHECK_EQ(write(pipefd[1], "ab", 2), 2);
 		for (int i = 0; i < 4; i++)
 			prog_join(ts[i]);
+		use_all(pipefd[1], (int)lim.rlim_cur);
 		close_from(3, how);
 		printf("%d ok\n", how);
 	}
