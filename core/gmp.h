@@ -407,6 +407,14 @@ static inline struct g *getg(void)
 	return gmp_tls.g;
 }
 
+/* Round i of waiting for what another M is in the middle of: after a while it has lost its CPU. */
+static inline void gmp_spin(int i)
+{
+	arch_pause();
+	if (i > 200)
+		sys_yield();
+}
+
 /* --- critical sections of the shim, see struct gmp_tls --- */
 void gmp_enter_stolen(void);
 

@@ -77,11 +77,8 @@ void gmp_enter_stolen(void)
 	struct g *gp = getg();
 	uint32_t v;
 
-	for (int i = 0; (v = atomic_load(&gmp_tls.pstolen)) == STOLEN_TRYING; i++) {
-		arch_pause();
-		if (i > 200)
-			sys_yield(); /* sysmon lost its CPU in the middle */
-	}
+	for (int i = 0; (v = atomic_load(&gmp_tls.pstolen)) == STOLEN_TRYING; i++)
+		gmp_spin(i);
 	if (v != STOLEN_TAKEN)
 		return;
 	atomic_store(&gmp_tls.pstolen, STOLEN_NO);

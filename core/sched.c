@@ -616,14 +616,10 @@ static void resumed(struct g *gp)
 		atomic_store_explicit(&gmp_tls.deferred, 1, memory_order_relaxed); /* own thread */
 }
 
-/* Its M was perhaps descheduled between publishing gp and leaving its stack. */
 void gmp_wait_off_stack_slow(struct g *gp)
 {
-	for (int i = 0; atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0; i++) {
-		arch_pause();
-		if (i > 200)
-			sys_yield();
-	}
+	for (int i = 0; atomic_load_explicit(&gp->ctx.running, memory_order_acquire) != 0; i++)
+		gmp_spin(i);
 }
 
 /* g0. Returns when some G comes back to g0. */

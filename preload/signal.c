@@ -682,6 +682,14 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 		gmp_cancel_shield();
 }
 
+/* What is blocked while the handler of sig runs that has come with the mask `before`. */
+static gmp_sigset handler_mask(int sig, gmp_sigset before)
+{
+	struct action a = action_of(sig);
+
+	return (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
+}
+
 struct masks {
 	gmp_sigset g, m; /* gp->sigmask, and kmask of the M it was on */
 };
@@ -692,20 +700,17 @@ struct masks {
  */
 static struct masks mask_entered(struct g *gp, int sig, gmp_sigset before)
 {
-	struct action a = action_of(sig);
 	struct masks saved = {gp->sigmask, gp->m->kmask};
 
-	gp->m->kmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
+	gp->m->kmask = handler_mask(sig, before);
 	return saved;
 }
 
 /* The handler begins: its mask is the G's, on the M where that is by now. */
 static void mask_begin(struct g *gp, int sig, gmp_sigset before)
 {
-	struct action a = action_of(sig);
-
 	gmp_enter_quiet();
-	gp->sigmask = (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
+	gp->sigmask = handler_mask(sig, before);
 	/* one that was put off meanwhile has blocked all, and waits for the next hook's exit */
 	if (gp->m->sigslot == NULL)
 		gmp_set_kmask(gp->m, gp->sigmask);
@@ -909,11 +914,8 @@ static void handle(int sig, siginfo_t *info, void *ucv)
 /* On the stack of the thread, or of one that is no G, with all blocked: others that have come are nested here. */
 static void open_and_handle(int sig, siginfo_t *info, void *uc)
 {
-	struct action a = action_of(sig);
-	gmp_sigset mask = to_kernel(&((ucontext_t *)uc)->uc_sigmask) | a.mask;
+	gmp_sigset mask = handler_mask(sig, to_kernel(&((ucontext_t *)uc)->uc_sigmask));
 
-	if (!(a.flags & SA_NODEFER))
-		mask |= SIG_BIT(sig);
 	sys_sigmask(SIG_SETMASK, &mask, NULL);
 	handle(sig, info, uc);
 }

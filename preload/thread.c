@@ -430,11 +430,8 @@ static int join(pthread_t th, void **result, bool block, int64_t deadline)
 		return EINVAL;
 	}
 	/* The thread sets exited, then joinstate: wait for the second. */
-	for (int i = 0; atomic_load(&gp->joinstate) == J_JOINING; i++) {
-		arch_pause();
-		if (i > 200)
-			sys_yield(); /* its M was descheduled */
-	}
+	for (int i = 0; atomic_load(&gp->joinstate) == J_JOINING; i++)
+		gmp_spin(i);
 	st = J_EXITED;
 	if (!atomic_compare_exchange_strong(&gp->joinstate, &st, J_JOINED))
 		return EINVAL;
