@@ -11,22 +11,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-/* Not syscall(2), which a library could see as well. */
-static long raw(long nr, long a, long b, long c)
-{
-	long ret;
-
-#if defined(__x86_64__)
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-#elif defined(__aarch64__)
-	register long x8 __asm__("x8") = nr, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
-
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-	ret = x0;
-#endif
-	return ret;
-}
-
 static int sv[2];
 
 static void *reads(void *arg)
@@ -57,8 +41,8 @@ static void reuse(void *(*fn)(void *))
 	CHECK_EQ(write(sv[1], "a", 1), 1);
 	CHECK_EQ((intptr_t)prog_join(t), 'a');
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, fresh), 0);
-	CHECK_EQ(raw(SYS_close, sv[0], 0, 0), 0);
-	CHECK_EQ(raw(SYS_dup3, fresh[0], sv[0], 0), sv[0]);
+	CHECK_EQ(prog_raw(SYS_close, sv[0], 0, 0, 0), 0);
+	CHECK_EQ(prog_raw(SYS_dup3, fresh[0], sv[0], 0, 0), sv[0]);
 	t = prog_start(fn, NULL);
 	prog_nap_ms(40);
 	CHECK_EQ(write(fresh[1], "b", 1), 1);

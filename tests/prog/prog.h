@@ -143,6 +143,28 @@ static inline void prog_few_kthreads(int waiters)
 	}
 }
 
+/* A system call by the instruction: not syscall(2), which a library could see as well. -errno on failure. */
+static inline long prog_raw(long nr, long a, long b, long c, long d)
+{
+	long ret;
+
+#if defined(__x86_64__)
+	register long r10 __asm__("r10") = d;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
+			 : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+	register long x8 __asm__("x8") = nr, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	ret = x0;
+#endif
+	return ret;
+}
+
 /* How much work to do: argv[1], default 1. */
 static inline int prog_scale(int argc, char **argv)
 {

@@ -17,24 +17,6 @@ static volatile int handled;
 static pthread_t main_thread;
 static pthread_barrier_t begun;
 
-#ifdef __x86_64__
-static long raw(long nr, long a, long b, long c, long d)
-{
-	register long r10 __asm__("r10") = d;
-	long ret;
-
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-	return ret;
-}
-#else
-static long raw(long nr, long a, long b, long c, long d)
-{
-	long ret = syscall(nr, a, b, c, d);
-
-	return ret < 0 ? -errno : ret;
-}
-#endif
-
 /* The kernel's mask of this kernel thread and the thread's agree, as far as a program may use signals. */
 static void check_mask(int sig_blocked, int sig_open)
 {
@@ -43,7 +25,7 @@ static void check_mask(int sig_blocked, int sig_open)
 
 	CHECK_EQ(pthread_sigmask(SIG_BLOCK, NULL, &set), 0);
 	memcpy(&own, &set, sizeof(own));
-	CHECK_EQ(raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&kernel, 8), 0);
+	CHECK_EQ(prog_raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&kernel, 8), 0);
 	CHECK_EQ((long)(kernel & 0x7fffffff), (long)(own & 0x7fffffff));
 	CHECK(sig_blocked == 0 || sigismember(&set, sig_blocked) == 1);
 	CHECK(sig_open == 0 || sigismember(&set, sig_open) == 0);
@@ -60,7 +42,7 @@ static void on_signal(int sig)
 static void sleep_raw(long ms)
 {
 	struct timespec ts = { .tv_nsec = ms * 1000000 };
-	long rc = raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
+	long rc = prog_raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
 
 	CHECK(rc == 0 || rc == -EINTR);
 	check_mask(0, SIGALRM);

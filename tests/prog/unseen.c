@@ -19,29 +19,11 @@ static volatile int stop, running, entered;
 static char *page;
 static ucontext_t home, away;
 
-#ifdef __x86_64__
-static long raw(long nr, long a, long b, long c, long d)
-{
-	register long r10 __asm__("r10") = d;
-	long ret;
-
-	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-	return ret;
-}
-#else
-static long raw(long nr, long a, long b, long c, long d)
-{
-	long ret = syscall(nr, a, b, c, d);
-
-	return ret < 0 ? -errno : ret;
-}
-#endif
-
 static void *futex_waits(void *arg)
 {
 	running = 1;
 	while (__atomic_load_n(&word, __ATOMIC_ACQUIRE) == 0) {
-		long rc = raw(SYS_futex, (long)&word, FUTEX_WAIT_PRIVATE, 0, 0);
+		long rc = prog_raw(SYS_futex, (long)&word, FUTEX_WAIT_PRIVATE, 0, 0);
 
 		CHECK(rc == 0 || rc == -EAGAIN);
 	}
@@ -52,7 +34,7 @@ static void *futex_wakes(void *arg)
 {
 	prog_nap_ms(20);
 	__atomic_store_n(&word, 1, __ATOMIC_RELEASE);
-	raw(SYS_futex, (long)&word, FUTEX_WAKE_PRIVATE, 100, 0);
+	prog_raw(SYS_futex, (long)&word, FUTEX_WAKE_PRIVATE, 100, 0);
 	return arg;
 }
 
@@ -61,7 +43,7 @@ static void *pipe_reads(void *arg)
 	char c = 0;
 
 	running = 1;
-	CHECK_EQ(raw(SYS_read, fds[0], (long)&c, 1, 0), 1);
+	CHECK_EQ(prog_raw(SYS_read, fds[0], (long)&c, 1, 0), 1);
 	CHECK_EQ(c, 'x');
 	return arg;
 }
@@ -79,7 +61,7 @@ static void *sleeps(void *arg)
 
 	running = 1;
 	while (!stop) {
-		long rc = raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
+		long rc = prog_raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
 
 		/*
 		 * -EINTR: the thread was asked to yield in the moment in which it went to sleep past the hooks. The
