@@ -5,21 +5,11 @@
  *
  *	httpd [poll]	poll: wait with poll() before each read, as many servers do
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n";
+#include "httpd.h"
+
 static int use_poll;
 static unsigned long served;
 
@@ -81,31 +71,11 @@ static void *accepts(void *arg)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(a);
-	struct rusage ru;
 	pthread_t t;
-	char c;
-	int l;
 
 	use_poll = argc > 1 && strcmp(argv[1], "poll") == 0;
-	signal(SIGPIPE, SIG_IGN);
-	l = socket(AF_INET, SOCK_STREAM, 0);
-	if (l < 0 || bind(l, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(l, 8192) != 0 ||
-	    getsockname(l, (struct sockaddr *)&a, &len) != 0) {
-		perror("listen");
+	if (pthread_create(&t, NULL, accepts, (void *)(long)httpd_listen()) != 0)
 		return 1;
-	}
-	printf("%d\n", ntohs(a.sin_port));
-	fflush(stdout);
-	if (pthread_create(&t, NULL, accepts, (void *)(long)l) != 0)
-		return 1;
-	while (read(0, &c, 1) > 0)
-		;
-	getrusage(RUSAGE_SELF, &ru);
-	printf("cpu %.6f maxrss %ld served %lu\n",
-	       (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-		       (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1e-6,
-	       ru.ru_maxrss, __atomic_load_n(&served, __ATOMIC_RELAXED));
+	httpd_report(&served);
 	return 0;
 }

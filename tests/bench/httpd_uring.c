@@ -4,26 +4,15 @@
  * GOMAXPROCS (2) threads has a ring, accepts, receives and sends by it, and makes one system call for each batch.
  * A receive has the connection's own buffer, as read(2) of a thread would. Same output.
  */
-#include <arpa/inet.h>
 #include <linux/io_uring.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "httpd.h"
 
 #define ENTRIES 8192 /* of the submission queue: two for each connection of a batch */
 #define MAX_FDS 65536
-
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n";
 
 enum op { ACCEPT = 1, RECV, SEND }; /* user_data: op << 32 | fd */
 
@@ -169,31 +158,15 @@ static void *loop(void *arg)
 
 int main(void)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(a);
 	const char *procs = getenv("GOMAXPROCS");
 	int n = procs != NULL ? atoi(procs) : 2;
-	struct rusage ru;
 	pthread_t t;
-	char c;
 
-	signal(SIGPIPE, SIG_IGN);
 	if (n < 1 || n > 64)
 		return 2;
-	listener = socket(AF_INET, SOCK_STREAM, 0);
-	if (listener < 0 || bind(listener, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(listener, 8192) != 0 ||
-	    getsockname(listener, (struct sockaddr *)&a, &len) != 0)
-		die("listen");
-	printf("%d\n", ntohs(a.sin_port));
-	fflush(stdout);
+	listener = httpd_listen();
 	for (int i = 0; i < n; i++)
 		pthread_create(&t, NULL, loop, NULL);
-	while (read(0, &c, 1) > 0)
-		;
-	getrusage(RUSAGE_SELF, &ru);
-	printf("cpu %.6f maxrss %ld served 0\n",
-	       (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
-		       (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1e-6,
-	       ru.ru_maxrss);
+	httpd_report(NULL);
 	return 0;
 }
