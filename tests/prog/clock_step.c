@@ -16,7 +16,7 @@ static pthread_cond_t never = PTHREAD_COND_INITIALIZER;
 static pthread_rwlock_t rw = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_t main_thread;
 static sem_t none;
-static int returned;
+static int begun, returned;
 
 static struct timespec now_plus(clockid_t clock, time_t secs)
 {
@@ -49,6 +49,7 @@ static void *waits(void *arg)
 	struct timespec until = now_plus(w->clock, w->secs);
 	void *res;
 
+	__atomic_fetch_add(&begun, 1, __ATOMIC_RELEASE); /* whatever the clock does from here on, the time is set */
 	switch (w->way) {
 	case 0:
 		CHECK_EQ(clock_nanosleep(w->clock, TIMER_ABSTIME, &until, NULL), 0);
@@ -85,12 +86,15 @@ static void run(time_t secs, time_t before, time_t after)
 	struct wait w[WAYS];
 	pthread_t t[WAYS];
 
-	returned = 0;
+	returned = begun = 0;
 	for (int i = 0; i < WAYS; i++) {
 		w[i] = (struct wait){ i, secs, CLOCK_REALTIME };
 		t[i] = prog_start(waits, &w[i]);
 	}
-	prog_nap_ms(50);	/* most of them wait by now; who comes late finds the clock as it is then */
+	while (__atomic_load_n(&begun, __ATOMIC_ACQUIRE) < WAYS)
+		prog_nap_ms(1);
+	/* Most of them wait by now; the others find the time past, or far, by the clock as it is. */
+	prog_nap_ms(50);
 	if (before != 0) {
 		step(before);
 		prog_nap_ms(50);
