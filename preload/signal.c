@@ -72,6 +72,9 @@ static _Atomic(uint64_t) process_pending; /* what is in it; written under sched.
 static void offer_process(void);
 static void offer_locked(void);
 static void mask_changed(gmp_sigset was, gmp_sigset mask);
+static void collect(struct g *gp);
+static bool has_news(struct g *gp);
+static void take_news(struct g *gp, ucontext_t *uc);
 
 /* A bit of g->sigpending that stands for no signal; see "waiting for signals". */
 #define NEWS SIG_BIT(SIG_NOTIFY)
@@ -690,20 +693,16 @@ static gmp_sigset handler_mask(int sig, gmp_sigset before)
 	return (before | a.mask | (a.flags & SA_NODEFER ? 0 : SIG_BIT(sig))) & SIG_ALL_BUT_NOTIFY;
 }
 
-struct masks {
-	gmp_sigset g, m; /* gp->sigmask, and kmask of the M it was on */
-};
-
 /*
  * The kernel has set the mask for the handler of sig. The M's books say so before anything can switch away from here (a
- * G is not preempted while they differ, see may_stop): a G that has lost its P queues at its next gmp_enter().
+ * G is not preempted while they differ, see may_stop; gmp_signal_news puts them right): a G that has lost its P queues
+ * at its next gmp_enter(). Returns the G's mask, which is another than `before` where a handler begins on top of one
+ * that has not come so far.
  */
-static struct masks mask_entered(struct g *gp, int sig, gmp_sigset before)
+static gmp_sigset mask_entered(struct g *gp, int sig, gmp_sigset before)
 {
-	struct masks saved = {gp->sigmask, gp->m->kmask};
-
 	gp->m->kmask = handler_mask(sig, before);
-	return saved;
+	return gp->sigmask;
 }
 
 /* The handler begins: its mask is the G's, on the M where that is by now. */
@@ -802,21 +801,23 @@ static void block_until_return(void)
 
 /*
  * The handler is over. With all blocked the books are made to say what sigreturn is about to set, perhaps on another M
- * than at the start; what is queued and admitted then comes at once.
+ * than at the start; what is queued and admitted then comes at once, as does what was put off while it began.
  */
-static void mask_end(struct g *gp, gmp_sigset before, struct masks saved, const ucontext_t *uc)
+static void mask_end(struct g *gp, gmp_sigset before, gmp_sigset saved, const ucontext_t *uc)
 {
 	gmp_sigset after = to_kernel(&uc->uc_sigmask), was = gp->sigmask;
 
 	if (unlikely(after != before)) { /* the handler has changed it */
-		saved.g = saved.m = after;
+		saved = after;
 		gp->sigmask |= after;
 		mask_changed(was, gp->sigmask);
 		was = gp->sigmask;
 	}
+	if (unlikely(gp->m->sigslot != NULL))
+		collect(gp);
 	block_until_return();
-	gp->sigmask = saved.g;
-	gp->m->kmask = saved.m;
+	gp->sigmask = saved;
+	gp->m->kmask = after;
 	mask_changed(was, gp->sigmask & was); /* only opens: does not switch */
 	replay_at_return(gp, uc);
 }
@@ -878,8 +879,7 @@ static void dispatch_foreign(int sig, siginfo_t *info, void *uc)
 static void handle(int sig, siginfo_t *info, void *ucv)
 {
 	struct g *gp = getg();
-	struct masks saved;
-	gmp_sigset before;
+	gmp_sigset before, saved;
 	siginfo_t own;
 	bool directed;
 	int err;
@@ -904,9 +904,10 @@ static void handle(int sig, siginfo_t *info, void *ucv)
 		run_handler(sig, synchronous(sig, info) ? info : &own, ucv);
 		mask_end(gp, before, saved, ucv);
 	} else {
-		gmp_signal_news(gp, ucv); /* another may have come meanwhile and been put off */
+		if (has_news(gp))
+			take_news(gp, ucv); /* another may have come meanwhile and been put off */
 		block_until_return();
-		gp->m->kmask = saved.m; /* what sigreturn is about to set, perhaps on another M than at the start */
+		gp->m->kmask = before; /* what sigreturn is about to set, perhaps on another M than at the start */
 	}
 	errno = err;
 }
@@ -1030,20 +1031,42 @@ void gmp_run_deferred(struct g *gp)
 		gmp_cancel_async(gp, NULL);
 }
 
-/* The handler of SIG_NOTIFY and SIG_KICK, on a G outside the shim, about to return to uc. */
-void gmp_signal_news(struct g *gp, void *uc)
+/* What was put off, or is queued and may be delivered. */
+static bool has_news(struct g *gp)
 {
-	int err;
+	return atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed) || deliverable(gp, gp->sigmask) != 0;
+}
 
-	if (likely(!atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed) && deliverable(gp, gp->sigmask) == 0))
-		return;
-	err = errno;
+/* On gp outside the shim, in a handler that is about to return to uc; the books say what the kernel blocks. */
+static void take_news(struct g *gp, ucontext_t *uc)
+{
+	int err = errno;
+
 	collect(gp);
 	if (unlikely(gmp_cancel_pending(gp)))
 		gmp_cancel_async(gp, NULL); /* may unwind: while the mask is the thread's */
 	block_until_return();
+	gp->m->kmask = to_kernel(&uc->uc_sigmask); /* what sigreturn is about to set, on whatever M this is */
 	replay_at_return(gp, uc);
 	errno = err;
+}
+
+/*
+ * The handler of SIG_NOTIFY and SIG_KICK, with the mask of uc, which it interrupted: perhaps a handler that has just
+ * begun, and the books do not know of its mask. A G that has lost its P leaves its M here, which must not keep that
+ * mask unnoticed. Or a signal waits in the M's slot with all blocked, and uc was about to look: it will find nothing.
+ */
+void gmp_signal_news(struct g *gp, void *ucv)
+{
+	ucontext_t *uc = ucv;
+
+	if (likely(!has_news(gp)))
+		return;
+	if (gp->m->sigslot != NULL)
+		memcpy(&uc->uc_sigmask, &gp->sigmask, sizeof(gp->sigmask));
+	else
+		gp->m->kmask = to_kernel(&uc->uc_sigmask);
+	take_news(gp, uc);
 }
 
 /*
