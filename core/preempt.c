@@ -203,7 +203,8 @@ static bool may_stop(struct g *gp, void *uc)
 	 * The next G would run with that mask, and this one bring it to another M. sigslot: a signal waits for the
 	 * hook's exit with all blocked; this G would bring that mask to another M.
 	 */
-	if (gp->m->sigslot != NULL || gp->status != G_RUNNING || !gmp_on_own_stack(gp, arch_uc_sp(uc)) || !gmp_on_own_stack(gp, (uintptr_t)uc) ||
+	if (gp->m->sigslot != NULL || gp->status != G_RUNNING || !gmp_on_own_stack(gp, arch_uc_sp(uc)) ||
+	    !gmp_on_own_stack(gp, (uintptr_t)uc) ||
 	    ((arch_uc_sigmask(uc) ^ gp->m->kmask) & BLOCKABLE) != 0)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)

@@ -79,7 +79,8 @@ static void on_standard(int sig, siginfo_t *si, void *uc)
 	}
 	sent = __atomic_load_n(&c->sent, __ATOMIC_SEQ_CST);
 	seen = __atomic_load_n(&c->seen, __ATOMIC_SEQ_CST);
-	while (seen < sent && !__atomic_compare_exchange_n(&c->seen, &seen, sent, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	while (seen < sent &&
+	       !__atomic_compare_exchange_n(&c->seen, &seen, sent, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		;
 	if (__atomic_add_fetch(&c->handled, 1, __ATOMIC_SEQ_CST) > __atomic_load_n(&c->sent, __ATOMIC_SEQ_CST))
 		__atomic_add_fetch(&too_many, 1, __ATOMIC_RELAXED);
