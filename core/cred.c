@@ -5,7 +5,7 @@
  * only makes the system call, so it may run anywhere: in the shim, on a g0, in a kernel wait.
  *
  * cred.seq counts changes. m->setxid_seq is the last one an M has made; a new M inherits its cloner's number with
- * its credentials and catches up in gmp_mstart, so none slips through between two looks at sched.allm.
+ * its credentials and catches up in mstart_cloned, so none slips through between two looks at sched.allm.
  */
 #include <errno.h>
 #include <signal.h>

@@ -51,6 +51,8 @@ __thread struct gmp_tls gmp_tls __attribute__((visibility("hidden"), tls_model("
 static struct m m0;
 static struct m not_m0; /* g->lockedm of a runnable G that wants any M but m0 */
 
+static void mstart_cloned(void *arg) __attribute__((noreturn));
+
 uint32_t gmp_fastrand(void)
 {
 	uint32_t x = gmp_tls.rnd; /* xorshift32; a race with a signal handler only repeats a number */
@@ -348,7 +350,7 @@ static bool newm(struct p *pp, bool spinning)
 	mp->g0.ctx.running = 1;
 	atomic_store(&mp->dead, false); /* from here on a change of credentials waits for it */
 	sys_sigmask(SIG_SETMASK, &all, &old);
-	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, gmp_mstart, mp);
+	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, mstart_cloned, mp);
 	sys_sigmask(SIG_SETMASK, &old, NULL);
 	if (tid < 0) {
 		mdead_put(mp); /* while a limit lasts there are many tries, and none may cost memory or a number */
@@ -1141,20 +1143,32 @@ static void schedule(struct m *mp)
 	execute(mp, gp, inherit);
 }
 
+/*
+ * m0's way in. It has its P. In a forked child that is the first G to leave its stack who comes here; if it is locked
+ * to m0 somebody may have given it a P already, in nextp: that is for stoplockedm.
+ */
 void gmp_mstart(void *arg)
 {
 	struct m *mp = arg;
 
 	gmp_sigstack_set(mp);
-	if (mp->nextp != NULL) { /* a cloned M; m0 was given its P by schedinit */
-		mp->tid = sys_gettid();
-		mp->g0.tls->tid = mp->tid;
-		gmp_cred_catch_up(mp);
-		if (mp->reset_props)
-			gmp_host.reset_props();
-		acquirep(mp, mp->nextp);
-		mp->nextp = NULL;
-	}
+	for (;;)
+		schedule(mp);
+}
+
+/* A new kernel thread's, with the P that newm gave it. */
+static void mstart_cloned(void *arg)
+{
+	struct m *mp = arg;
+
+	gmp_sigstack_set(mp);
+	mp->tid = sys_gettid();
+	mp->g0.tls->tid = mp->tid;
+	gmp_cred_catch_up(mp);
+	if (mp->reset_props)
+		gmp_host.reset_props();
+	acquirep(mp, mp->nextp);
+	mp->nextp = NULL;
 	for (;;)
 		schedule(mp);
 }

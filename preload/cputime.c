@@ -168,6 +168,13 @@ static int64_t timer_entry(timer_t id, bool forget, const int64_t *ahead)
 
 static _Atomic(bool) any_timer;
 
+void gmp_cpu_timers_fork_child(void)
+{
+	timers_lock = (struct lock){0};
+	memset(timers, 0, sizeof(timers)); /* a child starts without timers */
+	atomic_store_explicit(&any_timer, false, memory_order_relaxed);
+}
+
 int hook_timer_create(clockid_t clock, struct sigevent *ev, timer_t *ret_id)
 {
 	struct g *gp = live() ? g_of_clock(clock) : NULL;

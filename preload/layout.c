@@ -71,10 +71,17 @@ static int read_module(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+static struct lock modules_lock; /* two creators at once; rank above all */
+
+/* A thread of the parent may have been reading: modules_generation, set last, says whether it was done. */
+void gmp_layout_fork_child(void)
+{
+	modules_lock = (struct lock){0};
+}
+
 /* On a G or foreign thread: the static TLS modules as they are. dl_iterate_phdr takes ld.so's lock. */
 static void read_modules(void)
 {
-	static struct lock modules_lock; /* two creators at once; rank above all */
 	size_t gen = gmp_tcb.generation != NULL ? *gmp_tcb.generation : 0;
 
 	while (!gmp_trylock(&modules_lock))

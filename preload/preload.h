@@ -26,6 +26,7 @@ int gmp_unwinder_trace(const struct arch_regs *regs, uintptr_t *pcs, int max);
 /* NULL, or why M:N threads cannot work here (a constant string). */
 const char *gmp_layout_init(void);
 void gmp_layout_from_thread(void); /* on the sysmon thread: what only a real pthread can tell */
+void gmp_layout_fork_child(void);
 
 /* --- thread.c --- */
 void gmp_main_exit(void *result) __attribute__((noreturn)); /* pthread_exit of the main thread landed */
@@ -82,6 +83,7 @@ void gmp_timer_fork_child(void);
 /* --- cputime.c --- */
 /* Make of a G's clock and time the kernel's; 0 or errno. Other clocks are left alone. */
 int gmp_cpu_nanosleep(clockid_t *clock, int flags, const struct timespec **req, struct timespec *moved);
+void gmp_cpu_timers_fork_child(void);
 
 /* --- stdio.c --- */
 const char *gmp_stdio_init(void); /* NULL, or why threads cannot share streams here */
@@ -95,6 +97,7 @@ long gmp_raw_fork(long nr, const long a[6]); /* system call nr, which copies the
 void gmp_props_init(void);	       /* when threads begin */
 void gmp_props_apply(struct g *gp);    /* on gp: what others set */
 void gmp_props_end(struct g *gp);
+bool gmp_props_fork_child(struct g *gp);
 int gmp_props_bind(struct g *gp); /* lock gp to an M for life; its tid, 0: gp is gone */
 void gmp_props_reset(void); /* host.reset_props */
 

@@ -31,9 +31,12 @@ static void child_begin(void)
 	gmp_tls.pstolen = 0; /* the parent's sysmon may have been at it */
 	gmp_fork_child();
 	gmp_tcb_set_tid(gp, pid);
-	gp->lockcnt = 0;
-	gp->lockedm = NULL;
-	gp->m->lockedg = NULL;
+	/* bound by its properties or by gmpshim.h it stays; an owner of the parent's PI mutexes it is no more */
+	gp->lockcnt = gp->user_locks + gmp_props_fork_child(gp);
+	gp->lockedm = gp->lockcnt > 0 ? gp->m : NULL;
+	gp->m->lockedg = gp->lockcnt > 0 ? gp : NULL;
+	gmp_cpu_timers_fork_child();
+	gmp_layout_fork_child();
 	gp->cancel_wake = 0;
 	/* Words that the kernel writes for this kernel thread must not lie in a G's TCB (HAZARDS: fork). */
 	gp->m->tidword = (uint32_t)sys1(__NR_set_tid_address, &gp->m->tidword);

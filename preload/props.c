@@ -116,6 +116,15 @@ void gmp_props_end(struct g *gp)
 	gmp_leave();
 }
 
+/* The child's kernel thread has them from its parent. True: gp still needs that one. */
+bool gmp_props_fork_child(struct g *gp)
+{
+	const struct props *pr = gp->props;
+
+	props_lock = (struct lock){0};
+	return pr != NULL && pr->locked;
+}
+
 void gmp_props_init(void)
 {
 	sys3(__NR_sched_getaffinity, 0, sizeof(process.cpus), process.cpus);
