@@ -38,27 +38,29 @@ static _Atomic(bool) no_pwait2;
 static _Atomic(int) own_users;	     /* threads about to read or write breakfd or clockfd; see gmp_netpoll_yield */
 static _Atomic(bool) audit_wanted;   /* some pollDesc has waiters and is not AUDIT_DONE */
 
-/* A number at the top of the descriptor range, so that the program's own numbers do not shift. */
-static int to_top(int fd)
+/* A duplicate at the top of the descriptor range, so that the program's own numbers do not shift; or -errno. */
+static int dup_top(int fd)
 {
 	struct rlimit64 {
 		uint64_t cur, max;
 	} lim = {1024, 1024};
-	int top;
+	int top = -EMFILE;
 
-	if (fd < 0)
-		return fd;
 	sys4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, &lim);
-	for (uint64_t back = 8; back <= 64; back *= 2) {
-		if (lim.cur <= back)
-			break;
+	for (uint64_t back = 8; back <= 64 && lim.cur > back && top < 0; back *= 2)
 		top = (int)sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, (lim.cur > INT32_MAX ? 1 << 20 : lim.cur) - back);
-		if (top >= 0) {
-			sys1(__NR_close, fd);
-			return top;
-		}
-	}
-	return fd;
+	return top;
+}
+
+/* fd, or -errno, of a call that makes one: moved to the top, where there is room. */
+static int to_top(int fd)
+{
+	int top = fd < 0 ? -1 : dup_top(fd);
+
+	if (top < 0)
+		return fd;
+	sys1(__NR_close, fd);
+	return top;
 }
 
 /* Without one, steps of the clock are not followed. The timer itself never expires. */
@@ -512,8 +514,10 @@ void gmp_netpoll_fresh(int fd)
 static struct poll_desc *new_orphan(struct poll_desc *pd)
 {
 	struct poll_desc *o;
-	int fd = to_top((int)sys3(__NR_fcntl, pd->fd, F_DUPFD_CLOEXEC, 3));
+	int fd = dup_top(pd->fd);
 
+	if (fd < 0)
+		fd = (int)sys3(__NR_fcntl, pd->fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return NULL;
 	gmp_lock(&init_lock);

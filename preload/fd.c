@@ -4,9 +4,9 @@
  * the real call, creating ones after it; both are needed, as another G may touch the number in between, and libc
  * closes some by itself. All of them work before there are threads, when there is nothing to tell.
  *
- * The runtime's own descriptors (an epoll set, an eventfd) do not exist for the program: closing one fails with EBADF,
+ * The runtime's own descriptors (an epoll set, an eventfd, a timerfd) do not exist for the program: closing one fails
+ * with EBADF, dup2 onto one makes it move.
  * dup2 onto one makes it move.
- *
  * A vfork child shares our memory but not our descriptors: there inshim is held (process.c) and nothing is told.
  */
 #include <stdarg.h>
