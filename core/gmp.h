@@ -138,7 +138,8 @@ struct g {
 	bool c11;	 /* start_fn returns int */
 	bool explicit_sched; /* made with PTHREAD_EXPLICIT_SCHED, says pthread_getattr_np */
 	bool slot_dirty; /* dead: its stack may still hold memory (stack.c) */
-	char name[16];
+	bool named;
+	char name[16]; /* if named; else the process's holds */
 
 	/* end of life; the G itself until exited, then the joiner */
 	_Atomic(uint32_t) exited;   /* 1 = result is valid; waited for by join through sema */

@@ -343,6 +343,7 @@ struct g *gmp_galloc(size_t stacksize, size_t guardsize, int *ret_err)
 	atomic_store_explicit(&gp->cancel_wake, 0, memory_order_relaxed);
 	atomic_store_explicit(&gp->cpu_ns, 0, memory_order_relaxed);
 	gp->born = arch_cycles();
+	gp->named = false;
 	gp->name[0] = '\0';
 	gp->goid = atomic_fetch_add_explicit(&sched.goidgen, 1, memory_order_relaxed) + 1;
 	gmp_tcb_set_tid(gp, gmp_newtid());

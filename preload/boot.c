@@ -27,6 +27,7 @@ extern void __msan_init(void) __attribute__((weak));
 
 static struct g main_g;
 static bool booted;
+static const char *_Atomic aside; /* what gmp_step_aside() was told, until it is said */
 static char **boot_envp;
 static struct note sysmon_up;
 
@@ -341,6 +342,19 @@ static void __attribute__((constructor)) gmp_boot(int argc, char **argv, char **
 	booted = true;
 }
 
+bool gmp_step_aside(const char *refused)
+{
+	if (!booted || live() || getg() != &main_g) /* the child of another thread: libc does not know its TCB */
+		return false;
+	booted = false;
+	aside = refused;
+	gmp_signal_off();
+	sys1(__NR_set_tid_address, main_g.tcb + gmp_tcb.tid); /* fork gave it another, before there were threads */
+	sched.maing = NULL;
+	gmp_tls.g = NULL;
+	return true;
+}
+
 /* The first pthread_create. 0; -1: the scheduler is off; else errno, nothing has changed. */
 int gmp_go_live(void)
 {
@@ -349,8 +363,14 @@ int gmp_go_live(void)
 
 	if (live())
 		return 0;
-	if (!booted || gp == NULL)
+	if (!booted || gp == NULL) {
+		const char *refused = atomic_exchange(&aside, NULL);
+
+		/* Only here: most programs that restrict themselves, or what they then execute, have no threads. */
+		if (refused != NULL)
+			gmp_log("off, threads stay kernel threads: the program's seccomp filter refuses %s", refused);
 		return -1;
+	}
 	/*
 	 * The kernel keeps addresses inside the main thread's TCB for this kernel thread; the main G leaves it soon.
 	 * rseq: the kernel would write CPU numbers there while the G runs elsewhere.
@@ -363,6 +383,7 @@ int gmp_go_live(void)
 	}
 	gp->m->tidword = (uint32_t)sys1(__NR_set_tid_address, &gp->m->tidword);
 	gmp_signal_live();
+	gmp_names_live();
 	init_nopreempt();
 	gmp_stdio_live();
 	gmp_check_execstack();
@@ -395,8 +416,11 @@ static int main_wrapper(int argc, char **argv, char **envp)
 
 	if (booted && getg() != NULL) {
 		gmp_unlock_os_thread();
-		if (gmp_sigsetjmp(buf.__cancel_jmp_buf, 0) != 0)
+		if (gmp_sigsetjmp(buf.__cancel_jmp_buf, 0) != 0) {
+			if (getg() == NULL) /* gmp_step_aside() */
+				__pthread_unwind_next(&buf);
 			gmp_main_exit(NULL);
+		}
 		__pthread_register_cancel(&buf);
 		rc = call_main(argc, argv, envp);
 		__pthread_unregister_cancel(&buf);

@@ -6,6 +6,11 @@
 /* --- boot.c --- */
 const char *gmp_getenv(const char *name); /* at boot only; NULL when unset */
 int gmp_go_live(void);			  /* first pthread_create: 0 or errno */
+/*
+ * Before there are threads: those to come are libc's. refused: what the scheduler would need, said by the first
+ * pthread_create; NULL: nothing may be said. False: too late.
+ */
+bool gmp_step_aside(const char *refused);
 
 /* --- see.c: what the user asked to see --- */
 void gmp_see_init(void); /* at boot */
@@ -17,6 +22,15 @@ void gmp_see_handler(int sig, siginfo_t *info, void *uc);
 
 /* --- syscall.c --- */
 bool gmp_readable(const void *p, size_t size); /* the program's memory, which may be anything */
+
+/* --- prctl.c --- */
+void gmp_names_live(void); /* when threads begin */
+void gmp_name_inherit(struct g *gp, const struct g *from); /* from: the creator, or NULL */
+void gmp_name_fork_child(void);
+
+/* --- seccomp.c --- */
+struct sock_fprog;
+void gmp_seccomp_look(const struct sock_fprog *prog); /* the program is about to install this filter */
 
 /* --- unwinder.c --- */
 bool gmp_unwinder_open(void);
@@ -31,7 +45,6 @@ void gmp_layout_fork_child(void);
 /* --- thread.c --- */
 void gmp_main_exit(void *result) __attribute__((noreturn)); /* pthread_exit of the main thread landed */
 struct g *gmp_thread(pthread_t th); /* NULL: not a G */
-void gmp_thread_fork_child(void);
 void gmp_tsd_run_destructors(struct g *gp);
 void gmp_tsd_live(void); /* when threads begin */
 int gmp_live_count(void);
@@ -40,6 +53,7 @@ void gmp_thread_exit_raw(int status) __attribute__((noreturn)); /* exit(2): no d
 /* --- signal.c --- */
 void gmp_signal_init(void);	       /* at boot */
 void gmp_signal_live(void);	       /* when threads begin */
+void gmp_signal_off(void);	       /* they will not: the kernel's actions are the program's again */
 void gmp_signal_new_g(struct g *gp, gmp_sigset mask);
 void gmp_signal_end_g(struct g *gp);
 void gmp_run_deferred(struct g *gp);

@@ -42,6 +42,7 @@ static void child_begin(void)
 	gp->m->tidword = (uint32_t)sys1(__NR_set_tid_address, &gp->m->tidword);
 	gmp_signal_fork_child();
 	gmp_tls.inshim = 0;
+	gmp_name_fork_child();
 }
 
 /*

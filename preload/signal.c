@@ -2004,6 +2004,26 @@ void gmp_signal_init(void)
 	gp->mask_slot = mask_get(gp->sigmask);
 }
 
+void gmp_signal_off(void)
+{
+	struct g *gp = getg();
+	stack_t alt = {gp->altstack.sp, gp->altstack.sp != NULL ? gp->altstack.flags : SS_DISABLE, gp->altstack.size};
+	struct sigaction k;
+
+	for (int sig = 1; sig <= NSIG_MAX; sig++) {
+		struct action a = action_of(sig);
+
+		if (sig == SIG_NOTIFY || sig == SIG_KICK || real.sigaction(sig, NULL, &k) != 0 ||
+		    k.sa_sigaction != on_signal)
+			continue;
+		k.sa_sigaction = (void (*)(int, siginfo_t *, void *))(uintptr_t)a.handler;
+		k.sa_flags = a.flags | (k.sa_flags & SA_RESTORER);
+		from_kernel(&k.sa_mask, a.mask);
+		real.sigaction(sig, &k, NULL);
+	}
+	real.sigaltstack(&alt, NULL);
+}
+
 void gmp_signal_live(void)
 {
 	struct g *gp = getg();

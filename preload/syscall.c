@@ -9,6 +9,7 @@
  */
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -571,11 +572,21 @@ TAINTS(capset)
 TAINTS(unshare)
 TAINTS(setns)
 TAINTS(keyctl)
-TAINTS(seccomp)
 TAINTS(sched_setattr)
 TAINTS(ioprio_set)
 TAINTS(set_mempolicy)
 TAINTS(personality)
+
+SAME(prctl, hook_prctl(INT(0), a[1], a[2], a[3], a[4]))
+
+static long raw_seccomp(const long a[6])
+{
+	if (INT(0) == SECCOMP_SET_MODE_FILTER)
+		gmp_seccomp_look(PTR(2));
+	if (on_g() && (INT(0) == SECCOMP_SET_MODE_FILTER || INT(0) == SECCOMP_SET_MODE_STRICT))
+		gmp_taint_os_thread();
+	return PASS(syscall)(SYS_seccomp, a[0], a[1], a[2]);
+}
 
 /* A pointer into the program's memory, which the kernel would clear when the M ends: never. */
 SAME(set_tid_address, hook_gettid())

@@ -336,6 +336,7 @@ static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg
 	gp->c11 = c11;
 	gp->createpc = (uintptr_t)caller;
 	gp->parent = self != NULL ? self->goid : 0;
+	gmp_name_inherit(gp, self);
 	gp->guardsize = a.guardsize;
 	gp->explicit_sched = a.explicit_sched;
 	if (unlikely(a.has_props || (self != NULL && self->props != NULL))) {
@@ -592,38 +593,4 @@ int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
 	if (rc != 0)
 		real.pthread_attr_destroy(attr);
 	return rc;
-}
-
-int hook_pthread_setname_np(pthread_t th, const char *name)
-{
-	struct g *gp;
-
-	if (!live() || (gp = gmp_thread(th)) == NULL)
-		return PASS(pthread_setname_np)(th, name);
-	if (strlen(name) >= sizeof(gp->name))
-		return ERANGE;
-	if (gp->exited)
-		return ENOENT; /* libc looks for it in /proc */
-	memcpy(gp->name, name, strlen(name) + 1);
-	return 0;
-}
-
-int hook_pthread_getname_np(pthread_t th, char *buf, size_t len)
-{
-	struct g *gp;
-
-	if (!live() || (gp = gmp_thread(th)) == NULL)
-		return PASS(pthread_getname_np)(th, buf, len);
-	if (len < sizeof(gp->name)) /* as in libc, however short the name */
-		return ERANGE;
-	if (gp->exited)
-		return ENOENT;
-	if (gp->name[0] == '\0') { /* as a new thread: the process's */
-		char comm[16] = "";
-
-		real.prctl(PR_GET_NAME, comm);
-		memcpy(gp->name, comm, sizeof(gp->name));
-	}
-	memcpy(buf, gp->name, strlen(gp->name) + 1);
-	return 0;
 }

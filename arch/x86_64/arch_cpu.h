@@ -55,6 +55,7 @@ static inline void arch_set_tp(uintptr_t tp)
 }
 
 #define ARCH_RED_ZONE 128
+#define ARCH_AUDIT AUDIT_ARCH_X86_64 /* linux/audit.h: how seccomp filters know the architecture */
 
 static inline uintptr_t arch_sp(void)
 {
