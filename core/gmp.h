@@ -544,6 +544,7 @@ void gmp_stacks_executable(void); /* from here on, the present ones too; idempot
 void gmp_scavenge(int64_t now); /* sysmon: give memory of dead stacks back */
 void gmp_stack_fork_child(void);
 struct g *gmp_g_of_tcb(const void *tcb);
+size_t gmp_stack_size(const struct g *gp);
 
 /* --- sigstack.c --- */
 #define GMP_SIGSTACK ((size_t)64 << 10)

@@ -4,6 +4,12 @@
  *
  *	slot_lo                                                       slot end
  *	| guard | stack ...................... | TLS | TCB | struct g |
+ *	        '---- the size asked for -----------------'
+ *
+ * As NPTL counts, TLS and TCB are part of the stack: pthread_getattr_np answers what was asked for, what a conservative
+ * collector looks for in there is there, and an overflow faults right below it. Only struct g is on top. The shim's own
+ * frames are small enough for a stack of PTHREAD_STACK_MIN, less than 1 KB more than libc's; what needs more, the frame
+ * of SIG_NOTIFY, begins on the M's signal stack (sigstack.c) and comes here if there is room.
  *
  * Slots of one size come from slabs: one mapping of up to 64 slots, PROT_NONE until used, opened a few slots at a
  * time from the low end so that a slab is at most two VMAs. Guards are MADV_GUARD_INSTALL (no VMA) or mprotect.
@@ -28,8 +34,8 @@
 #define SLAB_OPEN 8	/* slots opened by one mprotect */
 #define GFREE_BATCH 32	/* Go: gfput moves 32 of 64 */
 #define SHIFTS 16	/* different places of a G in its slot */
-#define SMALL_STACK ((size_t)256 << 10)
-#define STACK_SLACK ((size_t)16 << 10) /* for SIG_NOTIFY's frame, with vector state: the program's stack is whole */
+#define SHIFT 64
+#define G_ALIGN 64
 #define KEEP_TOP ((size_t)8 << 10)     /* what every G touches; not worth giving back */
 #define IDLE_NS (100 * 1000000)	       /* a dead stack is scavenged after this long */
 
@@ -61,6 +67,12 @@ static bool sys_failed(long rc)
 	return rc < 0 && rc > -4096;
 }
 
+/* Of the TCB, above the guard, in the first slot. Without a stack there is the TLS block below it. */
+static size_t top_of(const struct stack_class *sc)
+{
+	return sc->stacksize != 0 ? sc->stacksize : gmp_host.tls_size + gmp_host.tls_align;
+}
+
 static struct stack_class *find_class(size_t stacksize, size_t guardsize)
 {
 	struct stack_class *sc;
@@ -78,9 +90,7 @@ static struct stack_class *find_class(size_t stacksize, size_t guardsize)
 		goto out;
 	sc->stacksize = stacksize;
 	sc->guardsize = guardsize;
-	sc->slot_size = round_page(stacksize + guardsize + sizeof(struct g) +
-				   (stacksize != 0 ? STACK_SLACK : 0) +
-				   (stacksize < SMALL_STACK ? gmp_host.tls_size : 0));
+	sc->slot_size = round_page(guardsize + top_of(sc) + (SHIFTS - 1) * SHIFT + G_ALIGN + sizeof(struct g));
 	sc->slab_slots = SLAB_FIRST;
 	sc->next = classes;
 	atomic_store_explicit(&classes, sc, memory_order_release); /* pairs with the walk above */
@@ -156,18 +166,18 @@ static void make_executable(struct g *gp)
 
 /*
  * All slots being alike, what a switch touches would lie at the same offset in a page for all Gs, in a few sets of the
- * caches. So neighbours differ by a line; the two pages that a parked G touches have room for that. (A slot without a
- * stack has none.)
+ * caches. So neighbours differ by a line; the two pages that a parked G touches have room for that. It moves the end of
+ * the TCB out of what pthread_getattr_np tells, by less than 1 KB: libc's resolver state.
  */
 static size_t shift_of(const struct stack_class *sc, const char *slot)
 {
-	return sc->stacksize == 0 ? 0 : (uintptr_t)slot / sc->slot_size % SHIFTS * 64;
+	return (uintptr_t)slot / sc->slot_size % SHIFTS * SHIFT;
 }
 
 static struct g *new_slot(struct stack_class *sc)
 {
 	struct g *gp, *head;
-	char *slot, *end;
+	char *slot, *lo, *top, *tcb;
 
 	gmp_enter();
 	gmp_lock(&sc->lock);
@@ -176,10 +186,12 @@ static struct g *new_slot(struct stack_class *sc)
 	gmp_leave();
 	if (slot == NULL)
 		return NULL;
-	end = slot + sc->slot_size;
-	gp = (struct g *)((uintptr_t)(end - shift_of(sc, slot) - sizeof(struct g)) & -(uintptr_t)64);
-	gp->tcb = (char *)(((uintptr_t)gp - gmp_host.tcb_size) & -(uintptr_t)gmp_host.tls_align);
-	gp->stack_lo = slot + sc->guardsize;
+	lo = slot + sc->guardsize;
+	top = lo + top_of(sc) + shift_of(sc, slot);
+	tcb = (char *)((uintptr_t)(top - gmp_host.tcb_size) & -(uintptr_t)gmp_host.tls_align);
+	gp = (struct g *)(((uintptr_t)tcb + gmp_host.tcb_size + G_ALIGN - 1) & -(uintptr_t)G_ALIGN);
+	gp->tcb = tcb;
+	gp->stack_lo = lo;
 	gp->stack_hi = gp->tcb - (gmp_host.tls_size - gmp_host.tcb_size);
 	gp->guardsize = sc->guardsize;
 	gp->sc = sc;
@@ -190,7 +202,7 @@ static struct g *new_slot(struct stack_class *sc)
 		gp->tls = NULL;
 		gmp_enter();
 		gmp_lock(&sc->lock);
-		if (sc->slab_next == end)
+		if (sc->slab_next == slot + sc->slot_size)
 			sc->slab_next = slot;
 		gmp_unlock(&sc->lock);
 		gmp_leave();
@@ -458,6 +470,12 @@ void gmp_scavenge(int64_t now)
 			sc->dirty_since = 0;
 		gmp_unlock(&sc->lock);
 	}
+}
+
+/* What the program has, TLS and TCB included: as asked for, in whole pages. */
+size_t gmp_stack_size(const struct g *gp)
+{
+	return gp->user_stack ? (size_t)(gp->stack_hi - gp->stack_lo) : gp->sc->stacksize;
 }
 
 struct g *gmp_g_of_tcb(const void *tcb)

@@ -257,7 +257,7 @@ static int read_attr(const pthread_attr_t *attr, struct create_args *a)
 {
 	const struct attr_head *h = (const void *)attr;
 	void *addr;
-	size_t size = 0, tls = gmp_host.tls_size;
+	size_t size = 0, guard, tls = gmp_host.tls_size;
 	int detached = PTHREAD_CREATE_JOINABLE;
 	sigset_t set;
 
@@ -297,9 +297,11 @@ static int read_attr(const pthread_attr_t *attr, struct create_args *a)
 	} else {
 		/* getstacksize answers the default where none was set */
 		real.pthread_attr_getstacksize(attr, &a->stacksize);
-		if (a->stacksize < tls + MINIMAL_REST_STACK)
-			return EINVAL;
-		if (a->guardsize + a->stacksize < a->guardsize || a->guardsize + sched.page_size < a->guardsize)
+		a->stacksize &= -gmp_host.tls_align;
+		guard = (a->guardsize + sched.page_size - 1) & -sched.page_size;
+		if (guard < a->guardsize || a->stacksize + guard < guard ||
+		    a->stacksize + guard <
+			    ((guard + tls + MINIMAL_REST_STACK + sched.page_size - 1) & -sched.page_size))
 			return EINVAL;
 	}
 	return h->extension != NULL || h->flags & ATTR_NOTINHERITSCHED ? read_props(attr, a) : 0;
@@ -565,7 +567,6 @@ int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
 	struct attr_head *h = (void *)attr;
 	unsigned char cpus[128];
 	struct g *gp;
-	char *top;
 	int rc;
 
 	if (!live() || (gp = gmp_thread(th)) == NULL)
@@ -574,14 +575,8 @@ int hook_pthread_getattr_np(pthread_t th, pthread_attr_t *attr)
 	if (rc != 0)
 		return rc;
 	gmp_props_attr(gp, &h->policy, &h->param, cpus);
-	/*
-	 * As NPTL counts: TLS block and TCB are part of the stack. It begins where the guard ends, which is a little
-	 * more than was asked for: whoever tells a stack overflow by the address of the fault looks right below.
-	 */
 	if (gp->kind != GK_MAIN) {
-		top = gp->user_stack ? gp->stack_hi
-				     : (char *)(((uintptr_t)(gp + 1) + sched.page_size - 1) & -sched.page_size);
-		real.pthread_attr_setstack(attr, gp->stack_lo, top - gp->stack_lo);
+		real.pthread_attr_setstack(attr, gp->stack_lo, gmp_stack_size(gp));
 		/* as libc: what it is in pages */
 		real.pthread_attr_setguardsize(attr, (gp->guardsize + sched.page_size - 1) & -sched.page_size);
 		real.pthread_attr_setdetachstate(attr, gp->joinstate == J_DETACHED ? PTHREAD_CREATE_DETACHED
