@@ -618,37 +618,74 @@ static int alt_flags(const struct gmp_altstack *ss, uintptr_t sp)
 	return ss->flags | (!(ss->flags & SS_AUTODISARM) && gmp_on_altstack(ss, sp) ? SS_ONSTACK : 0);
 }
 
+/*
+ * A signal may come at any moment. While sp is NULL there is no alternate stack, whatever the rest says; a handler
+ * leaves that as it was.
+ */
+static void alt_store(struct g *gp, struct gmp_altstack ss)
+{
+	gp->altstack.sp = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	gp->altstack.flags = ss.flags;
+	gp->altstack.size = ss.size;
+	atomic_signal_fence(memory_order_seq_cst);
+	gp->altstack.sp = ss.sp;
+}
+
+/* The stack in use is not changed. */
+static bool alt_may_change(const struct g *gp, uintptr_t sp)
+{
+	return (gp->altstack.flags & SS_AUTODISARM) || !gmp_on_altstack(&gp->altstack, sp);
+}
+
 /* As the kernel's do_sigaltstack. sp: the caller's. 0 or an errno. */
 static int alt_set(struct g *gp, const stack_t *ss, uintptr_t sp)
 {
 	int mode = ss->ss_flags & ~SS_AUTODISARM;
 
-	if (!(gp->altstack.flags & SS_AUTODISARM) && gmp_on_altstack(&gp->altstack, sp))
+	if (!alt_may_change(gp, sp))
 		return EPERM;
 	if (mode != SS_DISABLE && mode != SS_ONSTACK && mode != 0)
 		return EINVAL;
 	if (mode != SS_DISABLE && ss->ss_size < KERNEL_MINSIGSTKSZ)
 		return ENOMEM;
-	gp->altstack = (struct gmp_altstack){0};
-	if (mode != SS_DISABLE)
-		gp->altstack = (struct gmp_altstack){ss->ss_sp, ss->ss_flags & SS_AUTODISARM, ss->ss_size};
+	if (mode == SS_DISABLE)
+		alt_store(gp, (struct gmp_altstack){0});
+	else
+		alt_store(gp, (struct gmp_altstack){ss->ss_sp, ss->ss_flags & SS_AUTODISARM, ss->ss_size});
 	return 0;
 }
 
-/* A handler is about to run: its frame says which alternate stack there was, and may have disarmed it. */
-static void alt_begin(struct g *gp, ucontext_t *uc)
+static stack_t alt_told(const struct gmp_altstack *ss)
 {
-	const struct gmp_altstack *ss = &gp->altstack;
-
-	uc->uc_stack = (stack_t){ss->sp, ss->sp == NULL ? SS_DISABLE : ss->flags, ss->size};
-	if (ss->flags & SS_AUTODISARM)
-		gp->altstack = (struct gmp_altstack){0};
+	return (stack_t){ss->sp, ss->sp == NULL ? SS_DISABLE : ss->flags, ss->size};
 }
 
-/* It is over: what its frame says is set, as far as that can be. */
-static void alt_end(struct g *gp, ucontext_t *uc)
+/* A handler is about to run: its frame says which alternate stack there was, and may have disarmed it. Returns that. */
+static struct gmp_altstack alt_begin(struct g *gp, ucontext_t *uc)
 {
-	alt_set(gp, &uc->uc_stack, arch_uc_sp(uc));
+	struct gmp_altstack was = gp->altstack;
+
+	uc->uc_stack = alt_told(&was);
+	if (was.flags & SS_AUTODISARM)
+		alt_store(gp, (struct gmp_altstack){0});
+	return was;
+}
+
+/*
+ * It is over: what its frame says is set, as far as that can be. If the program has not changed that, it is what was
+ * there, to the bit: this handler may have interrupted alt_store.
+ */
+static void alt_end(struct g *gp, ucontext_t *uc, struct gmp_altstack was)
+{
+	const stack_t told = alt_told(&was), *ss = &uc->uc_stack;
+	const struct gmp_altstack *is = &gp->altstack;
+
+	if (ss->ss_sp != told.ss_sp || ss->ss_flags != told.ss_flags || ss->ss_size != told.ss_size)
+		alt_set(gp, ss, arch_uc_sp(uc));
+	else if ((is->sp != was.sp || is->flags != was.flags || is->size != was.size) &&
+		 alt_may_change(gp, arch_uc_sp(uc)))
+		alt_store(gp, was);
 	gmp_sigstack_keep(uc);
 }
 
@@ -657,6 +694,7 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 	struct action a = action_of(sig);
 	struct g *gp = getg();
 	bool shielded = gp != NULL && gp->shielded;
+	struct gmp_altstack was;
 
 	if (!has_handler(&a))
 		return; /* the program took it back meanwhile */
@@ -674,13 +712,13 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 	if (shielded)
 		gmp_cancel_unshield(); /* the handler has cancellation points of its own */
 	if (gp != NULL)
-		alt_begin(gp, ucv);
+		was = alt_begin(gp, ucv);
 	if (a.flags & SA_SIGINFO)
 		((void (*)(int, siginfo_t *, void *))a.handler)(sig, info, ucv);
 	else
 		((void (*)(int))a.handler)(sig);
 	if (gp != NULL)
-		alt_end(gp, ucv);
+		alt_end(gp, ucv, was);
 	if (shielded)
 		gmp_cancel_shield();
 }
