@@ -136,62 +136,101 @@ int gmp_cpu_nanosleep(clockid_t *clock, int flags, const struct timespec **req, 
 }
 
 /* Timers whose clock is ahead of what the program thinks; few, if any. */
-static struct cpu_timer {
-	bool used;
+struct cpu_timer {
+	struct cpu_timer *next;
 	timer_t id;
 	int64_t ahead;
-} timers[64];
-static struct lock timers_lock; /* leaf; rank MEM: core/HACKING.md */
+};
 
-/* Find the entry of id, forget it, or (ahead != NULL) make one. */
-static int64_t timer_entry(timer_t id, bool forget, const int64_t *ahead)
+static struct lock timers_lock; /* leaf; rank MEM: core/HACKING.md */
+static struct cpu_timer *timers, *free_timers;
+static _Atomic(bool) any_timer; /* there has been one */
+
+static struct cpu_timer *new_timer(void)
 {
-	int64_t ret = 0;
+	struct cpu_timer *t;
 
 	gmp_enter();
 	gmp_lock(&timers_lock);
-	for (unsigned i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
-		struct cpu_timer *t = &timers[i];
+	t = free_timers;
+	if (t != NULL)
+		free_timers = t->next;
+	gmp_unlock(&timers_lock);
+	if (t == NULL)
+		t = gmp_persistentalloc(sizeof(*t), _Alignof(struct cpu_timer));
+	gmp_leave();
+	return t;
+}
 
-		if (ahead != NULL ? t->used : !t->used || t->id != id)
-			continue;
-		if (ahead != NULL)
-			*t = (struct cpu_timer){true, id, *ahead};
-		ret = t->ahead;
-		t->used = !forget;
-		break;
+static void push_timer(struct cpu_timer **list, struct cpu_timer *t)
+{
+	gmp_enter();
+	gmp_lock(&timers_lock);
+	t->next = *list;
+	*list = t;
+	gmp_unlock(&timers_lock);
+	gmp_leave();
+}
+
+/* By what the clock of this timer is ahead. */
+static int64_t timer_ahead(timer_t id, bool forget)
+{
+	struct cpu_timer **link, *t;
+	int64_t ahead = 0;
+
+	gmp_enter();
+	gmp_lock(&timers_lock);
+	for (link = &timers; (t = *link) != NULL && t->id != id;)
+		link = &t->next;
+	if (t != NULL) {
+		ahead = t->ahead;
+		if (forget) {
+			*link = t->next;
+			t->next = free_timers;
+			free_timers = t;
+		}
 	}
 	gmp_unlock(&timers_lock);
 	gmp_leave();
-	return ret;
+	return ahead;
 }
 
-static _Atomic(bool) any_timer;
-
+/* A child inherits no timers; the kernel gives their numbers again. */
 void gmp_cpu_timers_fork_child(void)
 {
 	timers_lock = (struct lock){0};
-	memset(timers, 0, sizeof(timers)); /* a child starts without timers */
-	atomic_store_explicit(&any_timer, false, memory_order_relaxed);
+	timers = free_timers = NULL; /* may be half changed; lost */
+	any_timer = false;
 }
 
 int hook_timer_create(clockid_t clock, struct sigevent *ev, timer_t *ret_id)
 {
 	struct g *gp = live() ? g_of_clock(clock) : NULL;
+	struct cpu_timer *t = NULL;
 	struct sigevent buf;
 	int64_t ahead;
 	int rc, tid;
 
-	if (gp != NULL && (clock = bind_clock(gp, &ahead)) == 0)
-		return fail(EINVAL);
+	if (gp != NULL) {
+		if ((clock = bind_clock(gp, &ahead)) == 0)
+			return fail(EINVAL);
+		if ((t = new_timer()) == NULL)
+			return fail(EAGAIN);
+	}
 	rc = PASS(timer_create)(clock, (struct sigevent *)(uintptr_t)gmp_timer_event(ev, &buf, &tid), ret_id);
 	if (rc == 0 && tid != 0)
 		gmp_timer_made((int)(intptr_t)*ret_id, tid);
-	if (rc == 0 && gp != NULL) {
-		atomic_store_explicit(&any_timer, true, memory_order_relaxed); /* before the caller can use it */
-		timer_entry(*ret_id, false, &ahead);
+	if (t == NULL)
+		return rc;
+	if (rc != 0) {
+		push_timer(&free_timers, t);
+		return rc;
 	}
-	return rc;
+	t->id = *ret_id;
+	t->ahead = ahead;
+	push_timer(&timers, t);
+	atomic_store_explicit(&any_timer, true, memory_order_relaxed); /* before the caller can use it */
+	return 0;
 }
 
 int hook_timer_settime(timer_t id, int flags, const struct itimerspec *new, struct itimerspec *old)
@@ -202,7 +241,7 @@ int hook_timer_settime(timer_t id, int flags, const struct itimerspec *new, stru
 	if (!atomic_load_explicit(&any_timer, memory_order_relaxed) || !(flags & TIMER_ABSTIME) ||
 	    (new->it_value.tv_sec == 0 && new->it_value.tv_nsec == 0) || !ts_valid(&new->it_value))
 		return PASS(timer_settime)(id, flags, new, old);
-	ahead = timer_entry(id, false, NULL);
+	ahead = timer_ahead(id, false);
 	moved = *new;
 	moved.it_value = to_ts(new->it_value.tv_sec * NSEC_PER_SEC + new->it_value.tv_nsec + ahead);
 	return real.timer_settime(id, flags, &moved, old);
@@ -211,7 +250,7 @@ int hook_timer_settime(timer_t id, int flags, const struct itimerspec *new, stru
 int hook_timer_delete(timer_t id)
 {
 	if (atomic_load_explicit(&any_timer, memory_order_relaxed))
-		timer_entry(id, true, NULL);
+		timer_ahead(id, true);
 	gmp_timer_gone((int)(intptr_t)id);
 	return PASS(timer_delete)(id);
 }

@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #define MS 1000000
 
@@ -64,6 +65,47 @@ static void *spins(void *arg)
 	return arg;
 }
 
+/* However many there are. */
+static void many_timers(clockid_t clock, const sigset_t *set)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 1 };
+	struct itimerspec it = { 0 };
+	timer_t timers[100];
+	int64_t at;
+	int sig;
+
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(timer_create(clock, &ev, &timers[i]), 0);
+	at = prog_now_ns(clock) + 20 * MS;
+	it.it_value = (struct timespec){ .tv_sec = at / 1000000000, .tv_nsec = at % 1000000000 };
+	CHECK_EQ(timer_settime(timers[99], TIMER_ABSTIME, &it, NULL), 0);
+	CHECK_EQ(sigwait(set, &sig), 0);
+	CHECK(prog_now_ns(clock) >= at);
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(timer_delete(timers[i]), 0);
+}
+
+/* A child has no timers of its parent's, but the same numbers for others. */
+static void check_child(void)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_NONE };
+	struct itimerspec it = { .it_value = prog_after_ms(CLOCK_MONOTONIC, 100000) };
+	pid_t pid = fork();
+	timer_t timer;
+	int status;
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		CHECK_EQ(timer_create(CLOCK_MONOTONIC, &ev, &timer), 0);
+		CHECK_EQ(timer_settime(timer, TIMER_ABSTIME, &it, NULL), 0);
+		CHECK_EQ(timer_gettime(timer, &it), 0);
+		CHECK(it.it_value.tv_sec < 100);
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+}
+
 static void check_other(void)
 {
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 1 };
@@ -97,6 +139,8 @@ static void check_other(void)
 	CHECK_EQ(timer_settime(timer, TIMER_ABSTIME, &it, NULL), 0);
 	CHECK_EQ(sigwait(&set, &sig), 0);
 	CHECK(prog_now_ns(clock) >= at);
+	many_timers(clock, &set);
+	check_child();
 	CHECK_EQ(timer_delete(timer), 0);
 	at = prog_now_ns(clock) + 20 * MS;
 	until = (struct timespec){ .tv_sec = at / 1000000000, .tv_nsec = at % 1000000000 };
