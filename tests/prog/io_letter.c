@@ -38,9 +38,13 @@ static void on_signal(int sig)
 	handled++;
 }
 
+/*
+ * Not blocked while the handler runs: the kernel would give the next one for the process to another thread, whose call
+ * it would cut short.
+ */
 static void handle(int sig, int flags)
 {
-	struct sigaction act = { .sa_handler = on_signal, .sa_flags = flags };
+	struct sigaction act = { .sa_handler = on_signal, .sa_flags = flags | SA_NODEFER };
 
 	CHECK_EQ(sigaction(sig, &act, NULL), 0);
 }
