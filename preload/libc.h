@@ -127,3 +127,5 @@ int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 sighandler_t bsd_signal(int sig, sighandler_t handler);
 int sigsetmask(int mask);
 int sigblock(int mask);
+int __xpg_sigpause(int sig);
+int __sigpause(int sig_or_mask, int is_sig);

@@ -1517,6 +1517,28 @@ int hook_sigsuspend(const sigset_t *set)
 	return fail(EINTR);
 }
 
+/* libc's two functions of this name: BSD's takes the mask, X/Open's the one signal to be taken off it. */
+int hook___sigpause(int sig_or_mask, int is_sig)
+{
+	sigset_t set;
+
+	if (!is_sig)
+		from_kernel(&set, (uint32_t)sig_or_mask);
+	else if (hook_sigprocmask(SIG_BLOCK, NULL, &set) < 0 || sigdelset(&set, sig_or_mask) < 0)
+		return -1;
+	return hook_sigsuspend(&set);
+}
+
+int hook_sigpause(int mask)
+{
+	return hook___sigpause(mask, 0);
+}
+
+int hook___xpg_sigpause(int sig)
+{
+	return hook___sigpause(sig, 1);
+}
+
 /* --- waiting for signals --- */
 
 /*
