@@ -43,6 +43,7 @@
 
 struct gmp_sigq {
 	struct gmp_sigq *next;
+	bool taken; /* for a handler: the kernel would have called it at once */
 	siginfo_t info;
 };
 
@@ -71,6 +72,7 @@ static struct gmp_sigq *process_tail;
 static _Atomic(uint64_t) process_pending; /* what is in it; written under sched.sig_lock */
 static void offer_process(void);
 static void offer_locked(void);
+static int set_action(int sig, const struct sigaction *act, struct sigaction *old, bool taken_back);
 static void mask_changed(gmp_sigset was, gmp_sigset mask);
 static void collect(struct g *gp);
 static bool has_news(struct g *gp);
@@ -335,17 +337,21 @@ static bool merge_locked(struct gmp_sigq *queue, const siginfo_t *info)
 
 /* sched.sig_lock held */
 static void append_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atomic(uint64_t) *pending,
-			  const siginfo_t *info)
+			  const siginfo_t *info, bool taken)
 {
 	gmp_sigset bit = SIG_BIT(info->si_signo);
+	struct action a = action_of(info->si_signo);
 	struct gmp_sigq *q;
 
+	if (taken && !has_handler(&a)) /* set before the queues are flushed */
+		return;
 	if ((atomic_load_explicit(pending, memory_order_relaxed) & bit) && merge_locked(*queue, info)) /* lock */
 		return;
 	q = node_get();
 	if (q == NULL)
 		return;
 	q->next = NULL;
+	q->taken = taken;
 	q->info = *info;
 	if (*queue == NULL)
 		*queue = q;
@@ -355,34 +361,52 @@ static void append_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atom
 	atomic_fetch_or(pending, bit); /* seq_cst: then masks and what the target does */
 }
 
-static void append_process(const siginfo_t *info)
+static void append_process(const siginfo_t *info, bool taken)
 {
 	gmp_enter();
 	lock_with_node();
-	append_locked(&process_queue, &process_tail, &process_pending, info);
+	append_locked(&process_queue, &process_tail, &process_pending, info, taken);
 	gmp_unlock(&sched.sig_lock);
 	gmp_leave_quiet();
 }
 
-/* sched.sig_lock held. The action became to ignore it: what is pending is discarded, blocked or not. */
-static void flush_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atomic(uint64_t) *pending, int sig)
+/* sched.sig_lock held. Signals sig leave the queue: all, or those that were taken for a handler. */
+static void flush_locked(struct gmp_sigq **queue, struct gmp_sigq **tail, _Atomic(uint64_t) *pending, int sig,
+			 bool all)
 {
-	siginfo_t info;
+	struct gmp_sigq **link = queue, *q, *before = NULL;
+	bool left = false;
 
-	while (take_locked(queue, tail, pending, SIG_BIT(sig), &info) != 0)
-		;
+	while ((q = *link) != NULL) {
+		if (q->info.si_signo == sig && (all || q->taken)) {
+			*link = q->next;
+			if (*tail == q)
+				*tail = before;
+			node_put(q);
+			continue;
+		}
+		left |= q->info.si_signo == sig;
+		before = q;
+		link = &q->next;
+	}
+	if (!left)
+		atomic_fetch_and(pending, ~SIG_BIT(sig));
 }
 
-static void flush_pending(int sig)
+/*
+ * The action has changed. all: it became to ignore the signal, and what is pending is discarded, blocked or not. Else
+ * it became the default: that is not for what the kernel has given to a handler.
+ */
+static void flush_pending(int sig, bool all)
 {
 	gmp_sigset bit = SIG_BIT(sig);
 
 	gmp_enter();
 	gmp_lock(&sched.sig_lock);
-	flush_locked(&process_queue, &process_tail, &process_pending, sig);
+	flush_locked(&process_queue, &process_tail, &process_pending, sig, all);
 	for (struct g *gp = sched.allg; gp != NULL && nqueued > 0; gp = gp->alllink)
 		if (atomic_load_explicit(&gp->sigpending, memory_order_relaxed) & bit) /* lock */
-			flush_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, sig);
+			flush_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, sig, all);
 	gmp_unlock(&sched.sig_lock);
 	gmp_leave_quiet();
 }
@@ -504,17 +528,17 @@ static void mask_changed(gmp_sigset was, gmp_sigset mask)
 
 static void give_to_process(const siginfo_t *info)
 {
-	append_process(info);
+	append_process(info, false);
 	offer_process();
 }
 
 /* A signal for the process, which interrupted `here`: tell the one that is to have it. */
-static void send_process(const siginfo_t *info, struct g *here)
+static void send_process(const siginfo_t *info, struct g *here, bool taken)
 {
 	struct g *gp;
 
 	gmp_enter();
-	append_process(info);
+	append_process(info, taken);
 	gp = choose(info->si_signo, here);
 	if (gp != NULL)
 		tell(gp, info->si_signo);
@@ -533,7 +557,7 @@ static void drop_queue_locked(struct g *gp)
 }
 
 /* A signal for gp alone. 0 or an errno. Callable from on_signal outside the shim. */
-static int enqueue(struct g *gp, const siginfo_t *info)
+static int enqueue(struct g *gp, const siginfo_t *info, bool taken)
 {
 	int sig = info->si_signo;
 	bool full;
@@ -542,7 +566,7 @@ static int enqueue(struct g *gp, const siginfo_t *info)
 	lock_with_node();
 	full = sig >= SIGRTMIN && info->si_code != SI_USER && info->si_code != SI_TIMER && queue_full_locked();
 	if (!full)
-		append_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, info);
+		append_locked(&gp->sigq, &gp->sigq_tail, &gp->sigpending, info, taken);
 	if (unlikely(atomic_load(&gp->sigclosed))) /* it may have looked before */
 		drop_queue_locked(gp);
 	gmp_unlock(&sched.sig_lock);
@@ -702,7 +726,7 @@ static void run_handler(int sig, siginfo_t *info, void *ucv)
 		struct sigaction once = {.sa_flags = a.flags};
 
 		from_kernel(&once.sa_mask, a.mask);
-		hook_sigaction(sig, &once, NULL);
+		set_action(sig, &once, NULL, false);
 	}
 	gmp_tls.sig_count++;
 	if (!(a.flags & SA_RESTART))
@@ -877,11 +901,11 @@ static bool pass_on(struct g *gp, int sig, const siginfo_t *info, bool *ret_dire
 	if (target == gp)
 		return false;
 	if (target != NULL)
-		enqueue(target, info);
+		enqueue(target, info, true);
 	else if (!nobody && (of_timer(info, gp) || gp == sched.maing || !admits(sched.maing, sig)))
 		return false;
 	else if (!nobody)
-		send_process(info, NULL);
+		send_process(info, NULL, true);
 	return true;
 }
 
@@ -897,9 +921,9 @@ static bool take(struct g *gp, int sig, const siginfo_t *info, bool directed, si
 			return true;
 		/* older ones of its kind go first */
 		if (directed)
-			enqueue(gp, info);
+			enqueue(gp, info, true);
 		else
-			append_process(info);
+			append_process(info, true);
 	}
 	return dequeue(gp, SIG_BIT(sig), own) != 0;
 }
@@ -910,7 +934,7 @@ static void dispatch_foreign(int sig, siginfo_t *info, void *uc)
 	if (synchronous(sig, info) || info->si_code == SI_TKILL || choose(sig, NULL) == NULL)
 		run_handler(sig, info, uc);
 	else
-		send_process(info, NULL);
+		send_process(info, NULL, true);
 }
 
 /* With the mask that the program has asked for. */
@@ -999,10 +1023,10 @@ static void route(struct g *gp, const siginfo_t *info)
 
 	target = thread_of(gp, info, &nobody);
 	if (target != NULL)
-		enqueue(target, info);
+		enqueue(target, info, true);
 	else if (!nobody && info->si_code != SI_GMP)
 		/* it may have been taken in a wait with another mask, which is over */
-		send_process(info, of_timer(info, gp) && admits(gp, info->si_signo) ? gp : NULL);
+		send_process(info, of_timer(info, gp) && admits(gp, info->si_signo) ? gp : NULL, true);
 }
 
 /* On a g0, no lock held: hand the slot's signal to a G. */
@@ -1167,7 +1191,8 @@ static bool ignores(int sig, const struct sigaction *act)
 									    sig == SIGWINCH || sig == SIGCONT));
 }
 
-static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
+/* taken_back: the handler that there is is to get no more signals. */
+static int set_action(int sig, const struct sigaction *act, struct sigaction *old, bool taken_back)
 {
 	struct sigaction k, kold;
 	struct action was;
@@ -1212,19 +1237,56 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 	}
 	gmp_unlock(&action_lock);
 	if (act != NULL && rc == 0 && !child && nqueued != 0 && ignores(sig, act)) /* a hint, as pending is a race */
-		flush_pending(sig);
+		flush_pending(sig, true);
+	else if (rc == 0 && taken_back)
+		flush_pending(sig, false);
 	gmp_leave();
 	return rc;
 }
 
+/*
+ * A signal that has come before its handler is taken back has had that: the kernel interrupts the thread in this very
+ * call, at the latest. Here it may have come to another M, which the kernel has not let run yet.
+ */
+static void settle(int sig)
+{
+	struct __kernel_timespec zero = {0};
+	gmp_sigset one = SIG_BIT(sig);
+	struct g *gp = getg();
+	siginfo_t info;
+
+	if (!on_g() || (gp->sigmask & one))
+		return;
+	while (sys4(__NR_rt_sigtimedwait, &one, &info, &zero, sizeof(one)) == sig)
+		route(gp, &info);
+	if (deliverable(gp, gp->sigmask) & one)
+		gmp_run_deferred(gp);
+}
+
+/* The program's own wish. */
+static int change_action(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	bool ends = act != NULL && (act->sa_handler == SIG_DFL || act->sa_handler == SIG_IGN) && live() && sig > 0 &&
+		    sig <= NSIG_MAX && !in_vfork_child();
+
+	if (ends) {
+		struct action was = action_of(sig);
+
+		ends = has_handler(&was);
+	}
+	if (ends)
+		settle(sig);
+	return set_action(sig, act, old, ends);
+}
+
 int hook_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
-	return set_action(sig, act, old);
+	return change_action(sig, act, old);
 }
 
 int hook___sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
-	return set_action(sig, act, old);
+	return change_action(sig, act, old);
 }
 
 static sigset_t interrupting; /* siginterrupt(3): signals whose signal() is without SA_RESTART */
@@ -1238,7 +1300,7 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
 		return SIG_ERR;
 	}
 	act.sa_handler = handler;
-	return set_action(sig, &act, &old) == 0 ? old.sa_handler : SIG_ERR;
+	return change_action(sig, &act, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
 /* BSD semantics, as glibc's default signal(). */
@@ -1273,7 +1335,7 @@ int hook_siginterrupt(int sig, int on)
 {
 	struct sigaction act;
 
-	if (set_action(sig, NULL, &act) < 0)
+	if (set_action(sig, NULL, &act, false) < 0)
 		return -1;
 	if (on) {
 		sigaddset(&interrupting, sig);
@@ -1282,7 +1344,7 @@ int hook_siginterrupt(int sig, int on)
 		sigdelset(&interrupting, sig);
 		act.sa_flags |= SA_RESTART;
 	}
-	return set_action(sig, &act, NULL);
+	return set_action(sig, &act, NULL, false);
 }
 
 /* --- masks --- */
@@ -1399,7 +1461,7 @@ sighandler_t hook_sigset(int sig, sighandler_t disp)
 			return SIG_ERR;
 		if (sigismember(&old, sig))
 			return SIG_HOLD;
-		return set_action(sig, NULL, &act) < 0 ? SIG_ERR : act.sa_handler;
+		return set_action(sig, NULL, &act, false) < 0 ? SIG_ERR : act.sa_handler;
 	}
 	disp = set_handler(sig, disp, 0);
 	if (disp == SIG_ERR || hook_sigprocmask(SIG_UNBLOCK, &set, &old) < 0)
@@ -1643,7 +1705,7 @@ static int lead_took(struct g *gp, gmp_sigset want, const siginfo_t *info)
 	struct g *target = thread_of(NULL, info, &nobody);
 
 	if (target != NULL && target != gp)
-		enqueue(target, info);
+		enqueue(target, info, false);
 	else if (nobody)
 		;
 	else if (want & SIG_BIT(info->si_signo))
@@ -1859,7 +1921,7 @@ int gmp_signal_send(struct g *gp, int sig, siginfo_t *info)
 	}
 	if (signalfd_has(gp, sig))
 		return (int)-sys2(__NR_kill, sys_getpid(), sig);
-	rc = enqueue(gp, info);
+	rc = enqueue(gp, info, !(gp->sigmask & SIG_BIT(sig)));
 	if (gp == getg() && deliverable(gp, gp->sigmask) != 0)
 		gmp_run_deferred(gp);
 	return rc;
@@ -1959,7 +2021,7 @@ static bool send_own_process(pid_t pid, int sig, int code, union sigval value, i
 	}
 	gmp_enter();
 	if (target == gp) {
-		*ret_err = enqueue(gp, &info); /* his already: nobody shall take it from him */
+		*ret_err = enqueue(gp, &info, true); /* his already: nobody shall take it from him */
 	} else {
 		gmp_lock(&sched.sig_lock);
 		full = sig >= SIGRTMIN && code != SI_USER && queue_full_locked();
@@ -1967,7 +2029,7 @@ static bool send_own_process(pid_t pid, int sig, int code, union sigval value, i
 		if (full)
 			*ret_err = EAGAIN;
 		else
-			send_process(&info, NULL);
+			send_process(&info, NULL, true);
 	}
 	gmp_leave();
 	return true;
