@@ -33,6 +33,7 @@ static _Atomic(int) epfd = -1, breakfd = -1;
 static _Atomic(int) clockfd = -1; /* a timerfd that says when the real-time clock was set; -1: there is none */
 static _Atomic(uint32_t) break_pending; /* an eventfd write is on its way (Go: netpollWakeSig) */
 static _Atomic(int32_t) nwaiting;	/* queued waiters of all pollDescs */
+static _Atomic(uint32_t) passes __attribute__((aligned(64))); /* looks at the epoll set that did not wait */
 static _Atomic(uint32_t) event_clock __attribute__((aligned(64))); /* events of all pollDescs, resets included */
 static _Atomic(bool) no_pwait2;
 static _Atomic(int) own_users;	     /* threads about to read or write breakfd or clockfd; see gmp_netpoll_yield */
@@ -245,6 +246,7 @@ static void enqueue_locked(struct poll_desc *pd, struct poll_waiter *w)
 	atomic_store_explicit(&w->pd, pd, memory_order_relaxed); /* under pd->lock */
 	w->queued = true;
 	w->got = 0;
+	w->pass = atomic_load(&passes); /* seq_cst: after the caller's look; pairs with gmp_netpoll */
 	w->next = NULL;
 	w->prev = pd->tail;
 	if (pd->tail != NULL)
@@ -290,11 +292,26 @@ static struct poll_desc *lock_waiter(struct poll_waiter *w)
 	}
 }
 
+/* What the kernel has told, and in which pass; -1: in one that waited. */
+struct told {
+	uint32_t bits;
+	int64_t pass;
+};
+
+/*
+ * The bits are an answer to w only if the kernel was asked after w was queued. An event that it told earlier, to an M
+ * that was not run at once, is of what may have been taken since. A pass that waited has begun long before, mostly.
+ */
+static uint32_t answer(const struct told *t, const struct poll_waiter *w)
+{
+	return t != NULL && t->pass >= 0 && (int32_t)((uint32_t)t->pass - w->pass) >= 0 ? t->bits : 0;
+}
+
 /*
  * pd->lock held. Wake who waits for `mode`: all shared waiters and, per direction, the first exclusive one. Gs to make
- * runnable are put on *list. got: the epoll bits, if this is an event.
+ * runnable are put on *list. told: if this is an event.
  */
-static void wake_locked(struct poll_desc *pd, uint32_t mode, uint32_t got, struct g ***tail)
+static void wake_locked(struct poll_desc *pd, uint32_t mode, const struct told *told, struct g ***tail)
 {
 	uint32_t left = mode;
 	struct poll_waiter *w, *next;
@@ -309,7 +326,7 @@ static void wake_locked(struct poll_desc *pd, uint32_t mode, uint32_t got, struc
 		if (!(hit & (shared ? mode : left)))
 			continue;
 		dequeue_locked(pd, w);
-		w->got = got;
+		w->got = answer(told, w);
 		/* From a successful claim on, w belongs to its owner again, who locks pd before it uses w. */
 		won = gmp_wake_claim(w->pk, w->ticket, PARK_READY);
 		if (won == 0)
@@ -329,7 +346,7 @@ static void wake_now(struct poll_desc *pd, uint32_t mode)
 	struct g *list = NULL, **tail = &list;
 
 	gmp_lock(&pd->lock);
-	wake_locked(pd, mode, 0, &tail);
+	wake_locked(pd, mode, NULL, &tail);
 	gmp_unlock(&pd->lock);
 	while (list != NULL) {
 		struct g *gp = list;
@@ -387,7 +404,7 @@ int gmp_netpoll_wait(struct poll_ref *r, uint32_t mode, int64_t deadline, const 
 	r->events = atomic_load_explicit(&pd->events, memory_order_relaxed); /* lock */
 	/* A signal handler may run before the next try and never come back (longjmp): somebody else shall look. */
 	if (rc == PARK_READY && unlikely(atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)))
-		wake_locked(pd, mode, 0, &tail);
+		wake_locked(pd, mode, NULL, &tail);
 unlock:
 	gmp_unlock(&pd->lock);
 	while (list != NULL) {
@@ -550,7 +567,7 @@ void gmp_netpoll_close(int fd)
 	if (pd->head != NULL) {
 		o = new_orphan(pd);
 		if (o == NULL) {
-			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, 0, &tail); /* they find EBADF, POLLNVAL */
+			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, NULL, &tail); /* they find EBADF, POLLNVAL */
 		} else {
 			gmp_lock(&o->lock);
 			while (pd->head != NULL) {
@@ -574,8 +591,9 @@ void gmp_netpoll_close(int fd)
 	gmp_leave();
 }
 
-static void handle_event(const struct epoll_event *e, struct g ***tail)
+static void handle_event(const struct epoll_event *e, int64_t pass, struct g ***tail)
 {
+	struct told told = {e->events, pass};
 	struct poll_desc *pd = (struct poll_desc *)(uintptr_t)(e->data.u64 & (UINT64_MAX >> SEQ_BITS));
 	uint32_t mode = 0;
 
@@ -606,7 +624,7 @@ static void handle_event(const struct epoll_event *e, struct g ***tail)
 		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) /* before the count, which says "look" */
 			atomic_store_explicit(&pd->sticky, 1, memory_order_release);
 		atomic_fetch_add_explicit(&pd->events, 1, memory_order_relaxed); /* under lock */
-		wake_locked(pd, mode, e->events, tail);
+		wake_locked(pd, mode, &told, tail);
 	}
 	gmp_unlock(&pd->lock);
 }
@@ -627,10 +645,13 @@ struct g *gmp_netpoll(int64_t delay)
 	struct epoll_event events[EVENTS_PER_WAIT];
 	struct __kernel_timespec ts = {.tv_sec = delay / NSEC_PER_SEC, .tv_nsec = delay % NSEC_PER_SEC};
 	struct g *list = NULL, **tail = &list;
+	int64_t pass = -1;
 	int n;
 
 	if (!gmp_netpoll_inited())
 		return NULL;
+	if (delay == 0)
+		pass = atomic_fetch_add(&passes, 1); /* seq_cst: before the kernel looks; pairs with enqueue_locked */
 	if (delay == 0 || delay < 0 || no_pwait2) {
 		int64_t ms = delay <= 0 ? (delay < 0 ? -1 : 0) : (delay + 999999) / 1000000;
 
@@ -646,7 +667,7 @@ struct g *gmp_netpoll(int64_t delay)
 	if (n > 0)
 		atomic_fetch_add(&event_clock, 1); /* before the first of them ends a wait */
 	for (int i = 0; i < n; i++)
-		handle_event(&events[i], &tail);
+		handle_event(&events[i], pass, &tail);
 	count_poll(list);
 	return list;
 }
@@ -683,7 +704,7 @@ static int audit_one(struct poll_desc *pd, struct g ***tail)
 		calls = 1;
 		e.data.u64 = pd_tag(pd);
 		if (sys4(__NR_epoll_ctl, epfd, EPOLL_CTL_MOD, pd->fd, &e) < 0) {
-			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, 0, tail);
+			wake_locked(pd, PD_READ | PD_WRITE | PD_PRI, NULL, tail);
 			pd_reset(pd);
 		}
 	}

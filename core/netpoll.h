@@ -48,7 +48,8 @@ struct poll_waiter {
 	uint64_t ticket;
 	struct poll_desc *_Atomic pd; /* written under that pd's lock */
 	uint32_t mode;
-	uint32_t got; /* the epoll bits that ended the wait, 0 when it was no event; under the pd's lock */
+	uint32_t got; /* the epoll bits that ended the wait, 0: look yourself; under the pd's lock */
+	uint32_t pass; /* passes when it was queued */
 	bool queued;
 	struct poll_waiter *next, *prev;
 };

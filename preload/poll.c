@@ -116,7 +116,7 @@ static bool known_empty(const struct many *wm, const struct slot *s)
 	       gmp_io_known_empty(&r, atomic_load_explicit(&r.pd->kind, memory_order_relaxed));
 }
 
-/* poll() of one descriptor: the event that ended the wait is the answer. It was true while the call was under way. */
+/* poll() of one descriptor: an event that the kernel told while the call was under way is the answer. */
 static long answer(const struct many *wm, const struct slot *s)
 {
 	short events;
