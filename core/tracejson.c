@@ -5,6 +5,11 @@
  * P, and the threads with what each does: running, a reason to wait, runnable. Arrows go from who readied to where it
  * runs.
  *
+ * What viewers ask for: numbers of tracks are unique in the file, since Perfetto names a thread by its tid alone. A
+ * slice ends before its successor begins: of two that touch, rounding makes one a part of the other; chrome://tracing
+ * even rounds to whole microseconds, if displayTimeUnit does not say otherwise. An event at the begin of a slice stands
+ * behind it, since Perfetto goes by time, then place.
+ *
  * The records of all Ps are merged by time, since what a G waits for is told on one P, its wake-up on another, and its
  * run on a third. Where records were left out, what is known of waits is forgotten: their ends may be among them.
  */
@@ -13,8 +18,8 @@
 #include "core/tracefile.h"
 
 #define MAX_TRACKS (GMP_MAXPROCS + 1)
-#define PS	   1 /* process ids of the file */
-#define THREADS	   2
+#define THREADS	   1	      /* process ids of the file; tids: of a G its goid, of a P its number above PS */
+#define PS	   1000000000 /* as tid P 0 */
 #define TICK_NS	   5 /* length of a slice that an arrow can begin at: shorter than a look at the clock takes */
 
 struct gstate {
@@ -34,6 +39,7 @@ struct track {
 	uint64_t at;	   /* time of the next record */
 	uint64_t run_goid; /* what runs since when; 0 = nothing that is known */
 	uint64_t run_at, last;
+	uint64_t arrow; /* the one that ends where this run begins; 0 = none */
 	uint64_t switches;
 	const char *reasons[PARK_CAUSES];
 };
@@ -141,16 +147,22 @@ static void head(const char *ph, const char *name, int pid, uint64_t tid, int64_
 	time_field("ts", ns);
 }
 
-static void slice_ns(const char *name, int pid, uint64_t tid, int64_t from, int64_t to)
+/* Without its end, for more fields. A nanosecond is kept free before the next one. */
+static void slice_head(const char *name, int pid, uint64_t tid, int64_t from, int64_t to)
 {
 	head("X", name, pid, tid, from);
-	time_field("dur", to > from ? to - from : 0);
+	time_field("dur", to > from ? to - from - 1 : 0);
+}
+
+static void slice_ns(const char *name, int pid, uint64_t tid, int64_t from, int64_t to)
+{
+	slice_head(name, pid, tid, from, to);
 	gmp_outf(&js.out, "}");
 }
 
-static void slice(const char *name, int pid, uint64_t tid, uint64_t from, uint64_t to)
+static void slice_g(const char *name, uint64_t goid, uint64_t from, uint64_t to)
 {
-	slice_ns(name, pid, tid, ns_of(from), ns_of(to));
+	slice_ns(name, THREADS, goid, ns_of(from), ns_of(to));
 }
 
 static const char *g_name(char buf[32], uint64_t goid)
@@ -179,45 +191,50 @@ static void quoted(const char *s, size_t max)
 	}
 }
 
-static void track_name(int pid, uint64_t tid, const char *kind, bool number, const char *name, size_t max)
+static void track_name(int pid, uint64_t tid, const char *kind, bool numbered, const char *name, size_t max)
 {
+	unsigned long number = (unsigned long)(pid == PS ? tid - PS : tid);
+
 	gmp_outf(&js.out, ",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%d,\"tid\":%lu,\"args\":{\"name\":\"%s",
 		 pid, (unsigned long)tid, kind);
-	if (number)
-		gmp_outf(&js.out, " %lu", (unsigned long)tid);
+	if (numbered)
+		gmp_outf(&js.out, " %lu", number);
 	if (name[0] != '\0')
 		gmp_outf(&js.out, " ");
 	quoted(name, max);
 	gmp_outf(&js.out,
 		 "\"}},\n{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":%d,\"tid\":%lu,"
 		 "\"args\":{\"sort_index\":%lu}}",
-		 pid, (unsigned long)tid, (unsigned long)tid);
+		 pid, (unsigned long)tid, number);
 }
 
 static void process_name(int pid, const char *kind, const char *program)
 {
 	gmp_outf(&js.out, "%s{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%d,\"args\":{\"name\":\"%s of ",
-		 pid == PS ? "[" : ",\n", pid, kind);
+		 pid == PS ? "" : ",\n", pid, kind);
 	quoted(program, 16);
-	gmp_outf(&js.out, "\"}}");
+	gmp_outf(&js.out,
+		 "\"}},\n{\"ph\":\"M\",\"name\":\"process_sort_index\",\"pid\":%d,"
+		 "\"args\":{\"sort_index\":%d}}",
+		 pid, pid == PS ? 0 : 1);
 }
 
 /* "s" where it begins, "f" where it ends. */
-static void arrow(const char *ph, uint64_t p, uint64_t at)
+static void arrow(const char *ph, uint32_t p, uint64_t at, uint64_t id)
 {
-	head(ph, "wake", PS, p, ns_of(at));
-	gmp_outf(&js.out, ",\"cat\":\"wake\",\"bp\":\"e\",\"id\":%lu}", (unsigned long)js.arrows);
+	head(ph, "wake", PS, PS + p, ns_of(at));
+	gmp_outf(&js.out, ",\"cat\":\"wake\",\"bp\":\"e\",\"id\":%lu}", (unsigned long)id);
 }
 
-static void mark(const char *name, uint64_t p, uint64_t at)
+static void mark(const char *name, uint32_t p, uint64_t at)
 {
-	head("i", name, PS, p, ns_of(at));
+	head("i", name, PS, PS + p, ns_of(at));
 	gmp_outf(&js.out, ",\"s\":\"t\"}");
 }
 
 static void counter(const char *name, const char *what, int64_t ns, uint64_t value)
 {
-	head("C", name, PS, 0, ns);
+	head("C", name, PS, PS, ns);
 	gmp_outf(&js.out, ",\"args\":{\"%s\":%lu}}", what, (unsigned long)value);
 }
 
@@ -240,10 +257,12 @@ static void end_run(struct track *t, uint32_t p, uint64_t at)
 	char name[32];
 
 	if (t->run_goid != 0) {
-		slice(g_name(name, t->run_goid), PS, p, t->run_at, at);
-		slice("running", THREADS, t->run_goid, t->run_at, at);
+		slice_ns(g_name(name, t->run_goid), PS, PS + p, ns_of(t->run_at), ns_of(at));
+		slice_g("running", t->run_goid, t->run_at, at);
+		if (t->arrow != 0)
+			arrow("f", p, t->run_at, t->arrow);
 	}
-	t->run_goid = 0;
+	t->run_goid = t->arrow = 0;
 }
 
 /* The block with the records of p that follows b. */
@@ -291,8 +310,7 @@ static void advance(struct track *t, uint32_t p)
 		set_time(t, p);
 		if (lost != 0) {
 			end_run(t, p, t->last);
-			head("X", "not recorded", PS, p, ns_of(t->last));
-			time_field("dur", ns_of(t->at) - ns_of(t->last));
+			slice_head("not recorded", PS, PS + p, ns_of(t->last), ns_of(t->at));
 			gmp_outf(&js.out, ",\"args\":{\"switches\":%lu}}", (unsigned long)lost);
 			js.epoch++;
 		}
@@ -316,15 +334,14 @@ static void run(struct track *t, uint32_t p, uint64_t at, uint64_t goid)
 		track_name(THREADS, goid, "G", true, "", 0);
 	g->named = true;
 	if (g->since != 0)
-		slice(g->why, THREADS, goid, g->since, g->ready_at > g->since ? g->ready_at : at);
+		slice_g(g->why, goid, g->since, g->ready_at > g->since ? g->ready_at : at);
 	if (g->ready_at != 0)
-		slice("runnable", THREADS, goid, g->ready_at > g->since ? g->ready_at : g->since, at);
+		slice_g("runnable", goid, g->ready_at > g->since ? g->ready_at : g->since, at);
 	if (g->ready_at != 0 && g->ready_p != NOBODY) {
-		js.arrows++;
+		t->arrow = ++js.arrows;
 		if (g->by_nobody)
-			slice_ns("ready", PS, g->ready_p, ns_of(g->ready_at), ns_of(g->ready_at) + TICK_NS);
-		arrow("s", g->ready_p, g->ready_at);
-		arrow("f", p, at);
+			slice_ns("ready", PS, PS + g->ready_p, ns_of(g->ready_at), ns_of(g->ready_at) + TICK_NS);
+		arrow("s", g->ready_p, g->ready_at, t->arrow);
 	}
 	g->since = g->ready_at = 0;
 }
@@ -441,7 +458,7 @@ static void name_tracks(void)
 		if (i >= js.nps && i != GMP_MAXPROCS && !used[i])
 			continue;
 		js.order[js.ntracks++] = i;
-		track_name(PS, i, i < GMP_MAXPROCS ? "P" : "netpoll", i < GMP_MAXPROCS, "", 0);
+		track_name(PS, PS + i, i < GMP_MAXPROCS ? "P" : "netpoll", i < GMP_MAXPROCS, "", 0);
 	}
 }
 
@@ -462,6 +479,7 @@ int gmp_trace_json(const void *raw, size_t size, int fd)
 	js.cycles0 = b->cycles;
 	js.mask = 1023;
 	js.out.fd = fd;
+	gmp_outf(&js.out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
 	process_name(PS, "Ps", (const char *)(b + 1));
 	process_name(THREADS, "threads", (const char *)(b + 1));
 	first_pass();
@@ -483,7 +501,7 @@ int gmp_trace_json(const void *raw, size_t size, int fd)
 	for (uint32_t i = 0; i < js.ntracks; i++)
 		end_run(&js.tracks[js.order[i]], js.order[i], js.cycles1);
 	still_waiting();
-	gmp_outf(&js.out, "\n]\n");
+	gmp_outf(&js.out, "\n]}\n");
 	gmp_out_flush(&js.out);
 	return 0;
 }
