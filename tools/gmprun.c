@@ -258,40 +258,74 @@ static int complain(const char *path, const struct elf *e)
 	return n;
 }
 
-/* The interpreter of a #! script into path, when that is one. */
-static bool script(const struct elf *e, char *path)
+/* The length of the word at *p, which moves to its begin; of one line. */
+static size_t word(const char **p, const char *end)
 {
-	const char *p = e->data, *end = p + e->size;
 	size_t n = 0;
 
-	if (e->size < 3 || p[0] != '#' || p[1] != '!')
-		return false;
-	for (p += 2; p < end && (*p == ' ' || *p == '\t'); p++)
-		;
-	while (p + n < end && n < PATH_MAX - 1 && strchr(" \t\n\r", p[n]) == NULL)
+	while (*p < end && (**p == ' ' || **p == '\t'))
+		(*p)++;
+	while (*p + n < end && n < PATH_MAX - 1 && strchr(" \t\n\r", (*p)[n]) == NULL)
 		n++;
-	memcpy(path, p, n);
-	path[n] = '\0';
-	return n > 0;
+	return n;
 }
 
-static int check_start(const char *name)
+/* The interpreter of a #! script into path, when that is one; of "env NAME" that which env would start. */
+static bool script(const struct elf *e, char *path)
 {
-	char path[PATH_MAX], interpreter[PATH_MAX];
-	struct elf e = {0};
+	const char *p = e->data + 2, *end = e->data + e->size;
+	char name[PATH_MAX], found[PATH_MAX];
+	size_t n;
+
+	if (e->size < 3 || memcmp(e->data, "#!", 2) != 0)
+		return false;
+	n = word(&p, end);
+	if (n == 0)
+		return false;
+	memcpy(path, p, n);
+	path[n] = '\0';
+	if (strcmp(path, "/usr/bin/env") != 0)
+		return true;
+	p += n;
+	n = word(&p, end);
+	if (n == 2 && memcmp(p, "-S", 2) == 0) {
+		p += n;
+		n = word(&p, end);
+	}
+	memcpy(name, p, n);
+	name[n] = '\0';
+	if (n > 0 && *name != '-' && strchr(name, '=') == NULL && find_program(name, found))
+		strcpy(path, found);
+	return true;
+}
+
+/* From the script at path to the program that runs it, into path and e. Says why one cannot be started; how many. */
+static int follow_scripts(char *path, struct elf *e)
+{
+	char interpreter[PATH_MAX];
 	int n = 0;
 
-	if (!find_program(name, path))
-		die(NOT_FOUND, "%s: not found", name);
 	for (int depth = 0; depth < 5; depth++) {
-		e.data = NULL;
-		if (!map_file(path, &e) || !script(&e, interpreter))
-			return n + complain(path, &e);
+		e->data = NULL;
+		if (!map_file(path, e) || !script(e, interpreter))
+			break;
 		if (access(path, X_OK) < 0)
 			n += fprintf(stderr, "gmprun: %s: is not executable (chmod +x)\n", path) > 0;
 		strcpy(path, interpreter);
 	}
 	return n;
+}
+
+static int check_start(const char *name)
+{
+	char path[PATH_MAX];
+	struct elf e = {0};
+	int n;
+
+	if (!find_program(name, path))
+		die(NOT_FOUND, "%s: not found", name);
+	n = follow_scripts(path, &e);
+	return n + complain(path, &e);
 }
 
 /* --- gmprun --check --- */
@@ -389,7 +423,7 @@ static void print_class(const struct import *im, size_t n, const char *class, co
 
 static int check(const char *name)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], script[PATH_MAX];
 	struct elf e = {0};
 	const Elf64_Shdr *dyn, *versions, *need, *strings;
 	const Elf64_Sym *sym;
@@ -400,8 +434,11 @@ static int check(const char *name)
 
 	if (!find_program(name, path))
 		die(NOT_FOUND, "%s: not found", name);
-	map_file(path, &e);
-	bad = complain(path, &e);
+	strcpy(script, path);
+	bad = follow_scripts(path, &e);
+	if (strcmp(script, path) != 0)
+		printf("%s is a script of %s, which follows\n", script, path);
+	bad += complain(path, &e);
 	if (e.data == NULL || !is_elf64(&e) || (dyn = section(&e, SHT_DYNSYM)) == NULL)
 		return bad > 0 ? 1 : 0;
 	strings = (const Elf64_Shdr *)at(&e, ((const Elf64_Ehdr *)e.data)->e_shoff, 0) + dyn->sh_link;

@@ -94,6 +94,17 @@ def complaints():
         os.chmod(script, 0o755)
         r = run(script, 'x')
         expect(r.stdout == 'ran x\n', f'a script: {r}')
+        r = run('--check', script)
+        expect(r.returncode == 0 and r.stderr == '' and re.match(f'{script} is a script of /bin/sh, ', r.stdout) and
+               'passes to libc: ' in r.stdout, f'--check of a script: {r}')
+        with open(script, 'w', encoding='utf-8') as f:
+            f.write(f'#!/usr/bin/env -S {os.path.basename(sys.executable)} -u\n')
+        r = run('--check', script)
+        expect(re.match(f'{script} is a script of [^ ]*/{os.path.basename(sys.executable)}, ', r.stdout), f'env: {r}')
+        with open(script, 'w', encoding='utf-8') as f:
+            f.write(f'#!{d}/nobody\n')
+        r = run(script)
+        expect(r.returncode == 126 and r.stderr == f'gmprun: {d}/nobody: No such file or directory\n', f'{r}')
         r = run('-f', program('setuid2', 0o4755), '3', stdin='\n')
         expect(r.returncode == 0 and 'set-user-ID' in r.stderr and r.stdout == 'ready\nbye\n', f'-f: {r}')
         shutil.copy(WAITS, f'{d}/moved')
