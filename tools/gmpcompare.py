@@ -39,6 +39,13 @@ def expect(ok, message):
         raise Failed(message)
 
 
+def ended(status):
+    """How a process ended, for after its name."""
+    if status is not None and status < 0:
+        return f'was ended by {signal.Signals(-status).name if -status in set(signal.Signals) else -status}'
+    return f'ended with status {status}'
+
+
 def read(path):
     with open(path, encoding='utf-8', errors='replace') as f:
         return f.read()
@@ -78,13 +85,14 @@ class Children:
         self.running.append(child)
         return child
 
-    def run(self, command, log, timeout_s):
+    def run(self, command, log, timeout_s, name=None):
+        name = name or command[0]
         child = self.start(command, log)
         try:
             status = child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise Failed(f'{command[0]} took more than {timeout_s} s') from None
-        expect(status == 0, f'{command[0]} ended with status {status}')
+            raise Failed(f'{name} took more than {timeout_s} s') from None
+        expect(status == 0, f'{name} {ended(status)}')
 
     def kill_all(self):
         for _ in range(100):
@@ -313,10 +321,11 @@ def wait_until_listens(server, timeout_s):
     deadline = time.monotonic() + timeout_s
     seen, since = set(), 0
     while time.monotonic() < deadline:
-        expect(server.poll() is None or children_of([os.getpid()]) - {os.getpid()},
-               f'the server ended at its start, status {server.poll()}')
-        now = listening(children_of([server.pid]) if server.poll() is None else
-                        children_of([os.getpid()]) - {os.getpid()})
+        if server.poll() is not None:
+            left = children_of([os.getpid()]) - {os.getpid()}
+            expect(not left, 'the server went into the background: it needs its option for the foreground')
+            raise Failed(f'the server {ended(server.poll())} before it listened')
+        now = listening(children_of([server.pid]))
         if now != seen:
             seen, since = now, time.monotonic()
         if seen and time.monotonic() - since >= SETTLE_S:
@@ -447,13 +456,13 @@ def progress(text):
 
 
 def stop_server(plan, server):
-    expect(server.poll() is None, f'the server died, status {server.poll()}')
+    expect(server.poll() is None, f'the server {ended(server.poll())} too early')
     server.send_signal(plan.stop)
     try:
         status = server.wait(60)
     except subprocess.TimeoutExpired:
         raise Failed('the server was still there 60 s after its stop signal') from None
-    expect(status in plan.status, f'the server ended with status {status} after its stop signal')
+    expect(status in plan.status, f'the server {ended(status)} after its stop signal')
 
 
 def one_round(plan, who, label, children, log, work):
@@ -471,7 +480,7 @@ def one_round(plan, who, label, children, log, work):
     while load.poll() is None:
         passed = time.monotonic() - begin
         expect(passed < plan.timeout, f'the load did not end within {plan.timeout} s')
-        expect(server.poll() is None, f'the server died, status {server.poll()}')
+        expect(server.poll() is None, f'the server {ended(server.poll())} under load')
         slow = time.monotonic() - last_slow > 1
         seen.sample(slow)
         if slow:
@@ -486,11 +495,11 @@ def one_round(plan, who, label, children, log, work):
             load.wait(SAMPLE_S)
         except subprocess.TimeoutExpired:
             pass
-    expect(server.poll() is None, f'the server died, status {server.poll()}')
+    expect(server.poll() is None, f'the server {ended(server.poll())} under load')
     seen.sample(slow=True)
     wall = time.monotonic() - begin
     text = read(report)
-    expect(load.returncode == 0, f'the load ended with status {load.returncode}:\n{text[-600:]}')
+    expect(load.returncode == 0, f'the load {ended(load.returncode)}:\n{text[-600:]}'.rstrip(':\n'))
     row = plan.parse(text)
     first, last = seen.samples[0], seen.samples[-1]
     requests = row.get('requests') or row['rate'] * wall
@@ -690,6 +699,10 @@ def arguments():
     args.server = argv[cut + 1:]
     if not args.server:
         wrong('no server: it comes after --')
+    for path in filter(None, (args.html, args.svg, args.json)):  # not after all the rounds
+        folder = os.path.dirname(path) or '.'
+        if os.path.isdir(path) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            wrong(f'cannot write {path}')
     args.shim = os.path.realpath(args.shim)
     if not os.path.exists(args.shim):
         wrong(f'{args.shim}: no such file')
@@ -712,8 +725,13 @@ def guarded(body, name):
         except Failed as e:
             progress('')
             print(f'{name}: {e}', file=sys.stderr)
-            if os.path.exists(log):
-                print('--- end of the server\'s output\n' + read(log)[-1500:], file=sys.stderr)
+            said = read(log)[-1500:].strip('\n') if os.path.exists(log) else ''
+            if said:
+                print('--- end of the server\'s output\n' + said, file=sys.stderr)
+            return 1
+        except OSError as e:
+            progress('')
+            print(f'{name}: {e}', file=sys.stderr)
             return 1
         finally:
             for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
@@ -726,7 +744,7 @@ def main():
 
     def body(children, work, log):
         def check():
-            children.run(['/bin/sh', '-c', args.check], log, 300)
+            children.run(['/bin/sh', '-c', args.check], log, 300, f'the check {args.check!r}')
 
         hook = check if args.check else None
         # after a stop signal: 0, or ended by it

@@ -83,13 +83,25 @@ def nothing_is_left(work):
 
 
 def failures(work):
-    for load, message in (('exit 3', 'the load ended with status 3'), ('echo nothing', 'no result in the output')):
+    for load, message in (('exit 3', 'the load ended with status 3'), ('echo nothing', 'no result in the output'),
+                          ('kill -9 $$', 'the load was ended by SIGKILL\n'),
+                          ('kill -9 $(ps -o pid= --ppid $PPID | head -n 1); sleep 9; echo 1',
+                           'the server was ended by SIGKILL under load')):
         child = compare(work, load, '--rounds', '1')
         _, err = child.communicate(timeout=600)
         expect(child.returncode == 1 and message in err, f'{load}: {child.returncode} {err}')
-    r = subprocess.run([GMPRUN, 'compare', '--load', 'true', '--ready', '1', '--html', '', '--', 'sleep', '100'],
+    for server, message in (
+            (['sleep', '100'], 'the server did not listen within 1 s\n'),
+            (['false'], 'the server ended with status 1 before it listened\n'),
+            (['sh', '-c', 'sleep 100 &'], 'into the background: it needs its option for the foreground\n'),
+            (['sh', '-c', 'echo oops; exit 3'],
+             "status 3 before it listened\n--- end of the server's output\noops\n")):
+        r = subprocess.run([GMPRUN, 'compare', '--load', 'true', '--ready', '1', '--html', '', '--', *server],
+                           capture_output=True, text=True, timeout=600, check=False)
+        expect(r.returncode == 1 and r.stderr.endswith(message), f'{server}: {r}')
+    r = subprocess.run([GMPRUN, 'compare', '--load', 'true', '--json', f'{work}/none/x', '--', 'sleep', '100'],
                        capture_output=True, text=True, timeout=600, check=False)
-    expect(r.returncode == 1 and 'did not listen within 1 s' in r.stderr, f'{r}')
+    expect(r.returncode == 2 and r.stderr.startswith(f'gmprun compare: cannot write {work}/none/x\n'), f'{r}')
 
 
 WRK = """Running 2s test @ http://127.0.0.1:8080/
