@@ -270,6 +270,26 @@ def parse_memcached(text):
     return r
 
 
+def parse_memcslap(text):
+    found = re.findall(r'^Time to [sg]et\s+(\d+) keys by\s+\d+ threads:\s+([\d.]+) seconds', text, re.M)
+    requests, seconds = sum(int(n) for n, _ in found), sum(float(s) for _, s in found)
+    return {'requests': requests, 'rate': requests / seconds} if seconds > 0 else None
+
+
+def parse_siege(text):
+    """Its JSON, or what older ones say."""
+    text = re.sub(r'"(\w+)":', lambda m: m[1].replace('_', ' ').capitalize() + ':', text)
+    found = re.search(r'^\s*Transaction rate:\s+([\d.]+)', text, re.M)
+    if not found:
+        return None
+    r = {'rate': float(found[1])}
+    for key, title in (('requests', 'Transactions'), ('errors', 'Failed transactions')):
+        found = re.search(rf'^[{{\s]*{title}:\s+(\d+)', text, re.M)
+        if found:
+            r[key] = int(found[1])
+    return r
+
+
 def parse_number(text):
     """A plain number in a line of its own, the last one: more is better."""
     numbers = re.findall(r'^\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*$', text, re.M)
@@ -277,7 +297,7 @@ def parse_number(text):
 
 
 PARSERS = (parse_wrk, parse_ab, parse_hey, parse_sysbench, parse_memcached, parse_mcperf, parse_memtier, parse_redis,
-           parse_number)
+           parse_memcslap, parse_siege, parse_number)
 
 
 def parse_load(text):
@@ -286,8 +306,9 @@ def parse_load(text):
         if result is not None:
             expect(not result.get('errors'), f'the load saw {result.get("errors")} errors:\n{text[-600:]}')
             return result
-    raise Failed('no result in the output of the load; known are wrk, ab, hey, sysbench, redis-benchmark, memaslap, '
-                 f'mcperf, mutilate, memtier_benchmark and a plain number in the last line:\n{text[-600:]}')
+    raise Failed('no result in the output of the load; known are wrk, ab, hey, siege, sysbench, redis-benchmark, '
+                 'memaslap, memcslap, mcperf, mutilate, memtier_benchmark and a plain number in the last line:\n' +
+                 text[-600:])
 
 
 # --- the server ---

@@ -169,7 +169,26 @@ MUTILATE = """#type       avg     std     min     5th    10th    90th    95th   
 read      120.5    30.1    50.0    60.0    70.0   150.0   170.0   250.0
 Total QPS = 70000.5 (140001 / 2.0s)
 """
-KNOWN = ((WRK, {'rate': 71500.25, 'p50': 0.82, 'p99': 5.5, 'mean': 1.2, 'requests': 143000}),
+SIEGE = """
+{	"transactions":			        2123,
+	"availability":			      100.00,
+	"transaction_rate":		     2868.92,
+	"successful_transactions":	        2123,
+	"failed_transactions":		           0
+}
+"""
+OLD_SIEGE = """Transactions:		        2123 hits
+Transaction rate:	     2868.92 trans/sec
+Successful transactions:        2123
+Failed transactions:	           0
+"""
+MEMCSLAP = """Time to start             2 threads:                  0.000 seconds.
+Time to set           20000 keys by    2 threads:     1.250 seconds.
+Time total:                                           1.370 seconds.
+"""
+KNOWN = ((SIEGE, {'rate': 2868.92, 'requests': 2123}), (OLD_SIEGE, {'rate': 2868.92, 'requests': 2123}),
+         (MEMCSLAP, {'rate': 16000, 'requests': 20000}),
+         (WRK, {'rate': 71500.25, 'p50': 0.82, 'p99': 5.5, 'mean': 1.2, 'requests': 143000}),
          (AB, {'rate': 12345.67, 'p50': 4, 'p99': 21, 'requests': 5000}),
          (SYSBENCH, {'rate': 19990, 'mean': 2.5, 'p99': 9.9, 'requests': 200000}),
          (REDIS, {'rate': 100000, 'p50': 0.2, 'p99': 0.9}),
@@ -191,6 +210,7 @@ def known_outputs():
             expect(abs(got[key] - value) < 1e-6, f'{key} is {got.get(key)}, not {value}, of:\n{text}')
     for text in (WRK + '  Non-2xx or 3xx responses: 4\n', AB.replace('requests:        0', 'requests:        7'),
                  HEY + 'Error distribution:\n  [7]\tGet "http://x": EOF\n', HEY.replace('[302]', '[503]'),
+                 SIEGE.replace('           0', '           2'),
                  SYSBENCH.replace('ignored errors:                      0', 'ignored errors: 3')):
         try:
             gmpcompare.parse_load(text)
