@@ -12,9 +12,12 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 10, 24, 24
 BAR = 22  # height of one row of bars()
 COLOURS = {'NPTL': '#b3541e', 'shim': '#1e66b3', 'Go': '#2a9d5c', 'epoll': '#7a5195'}
 OTHERS = ('#b8860b', '#c2337a', '#4c5a67', '#5b8c1f', '#8b4a9c')
-STYLE = ('body{font:14px sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}table{border-collapse:collapse;'
-         'margin:1em 0}td,th{border:1px solid #ccc;padding:3px 8px;text-align:right}td:first-child,'
-         'th:first-child{text-align:left}svg{font:11px sans-serif;margin:6px}code,pre{background:#f4f4f4}')
+STYLE = (':root{color-scheme:light dark}'  # the reader's choice: greys that are seen on white and on black
+         'body{font:14px sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;overflow-wrap:anywhere}'
+         'table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #8888;padding:3px 8px;text-align:right}'
+         'td:first-child,th:first-child{text-align:left}'
+         'svg{font:11px sans-serif;margin:6px 0;max-width:100%;height:auto;vertical-align:top}'
+         'svg text{fill:currentColor}svg line{stroke:#8886}code,pre{background:#8882}')
 
 
 def colour(name):
@@ -78,7 +81,7 @@ def lines(title, series, x_unit='s', log_x=False, dots=False, x_labels=True, wid
         at = [(across(x), TOP + h - y / top * h) for x, y in line if x > 0 or not log_x]
         parts.append(f'<polyline fill="none" stroke="{colour(name)}" stroke-width="1.5" points="' +
                      ' '.join(f'{x:.1f},{y:.1f}' for x, y in at) + '"/>')
-        if dots:
+        if dots or len(at) == 1:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour(name)}"/>' for x, y in at]
     return _svg(width, height, title, parts)
 
@@ -130,5 +133,6 @@ def picture(charts, columns=2):
 
 def page(title, body):
     """A whole HTML file around pieces of HTML."""
-    return ('<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>' + html.escape(title) + '</title><style>' +
+    return ('<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width"><title>' + html.escape(title) + '</title><style>' +
             STYLE + '</style>\n' + '\n'.join(body) + '\n</html>\n')
