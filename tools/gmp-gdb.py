@@ -98,7 +98,8 @@ class G:
         block = gdb.block_for_pc(fn)
         if block is not None and block.function is not None:
             return str(block.function)
-        return gdb.execute(f'info symbol {fn:#x}', to_string=True).split()[0]
+        symbol = gdb.execute(f'info symbol {fn:#x}', to_string=True)
+        return f'{fn:#x}' if symbol.startswith('No symbol') else symbol.split()[0]
 
     def registers(self):
         """What arch_switch saved, as it will be after its return."""
@@ -117,6 +118,9 @@ def all_gs():
         if one.status not in (0, 5):
             found.append(one)
         g = view.field(g, 'g.alllink')
+    if not found:  # there is always the main one
+        raise gdb.GdbError("This core file lacks the threads: gdb's gcore leaves out memory with guard pages "
+                           '(MADV_GUARD_INSTALL); one of the kernel has all.')
     found.reverse()
     return found
 

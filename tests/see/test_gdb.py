@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import see
 from see import SHIM, SKIP, WAITS, Waits, expect
 
 COMMANDS = ('info gthreads', 'gthread 7', 'bt', 'gthread 0', 'gthread apply all bt')
@@ -39,6 +40,18 @@ def check(what, text):
 if shutil.which('gdb') is None:
     print('skipped: no gdb')
     sys.exit(SKIP)
+with tempfile.TemporaryDirectory() as d:
+    shutil.copy(WAITS, f'{d}/bare')
+    if shutil.which('strip'):
+        subprocess.run(['strip', f'{d}/bare'], check=True)
+        see.WAITS = f'{d}/bare'
+        waits = Waits('12')
+        see.WAITS = WAITS
+        text = gdb('-p', str(waits.child.pid), '-ex', 'info gthreads', '-ex', 'gthread 7', '-ex', 'bt').stdout
+        waits.end()
+        if 'mutex lock' in text:
+            expect(re.search(r'^  7 +\[mutex lock\] 0x[0-9a-f]+$', text, re.M) and 'thread_main (' in text,
+                   f'a stripped program: {text}')
 waits = Waits('12')
 pid = str(waits.child.pid)
 more = [x for c in COMMANDS for x in ('-ex', c)]
