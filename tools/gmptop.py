@@ -5,7 +5,8 @@
 It reads the process's memory through /proc (as a debugger may); the process does nothing for it.
 """
 import argparse
-import os
+import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -74,18 +75,26 @@ class Parser(argparse.ArgumentParser):
 
 def positive(text):
     value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError('must be above 0')
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError('must be above 0, and a day at most')
+    return value
+
+
+def times_number(text):
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError('must not be below 0')
     return value
 
 
 def main():
     p = Parser(prog='gmprun top', description=__doc__.splitlines()[0], usage=USAGE[7:])
     p.add_argument('--shim', help=argparse.SUPPRESS)
-    p.add_argument('-n', type=int, default=0, help='how many times; 0: until interrupted')
+    p.add_argument('-n', type=times_number, default=0, help='how many times; 0: until interrupted')
     p.add_argument('-d', type=positive, default=1.0, help='seconds between two looks')
     p.add_argument('pid', type=int, metavar='PID')
     args = p.parse_args()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # head has enough
     old, times = None, 0
     try:
         process = gmplook.Process(args.pid)
@@ -93,7 +102,7 @@ def main():
             new = look(process)
             lines = show(process, new, old)
             if sys.stdout.isatty():
-                width, height = os.get_terminal_size()
+                width, height = shutil.get_terminal_size()  # a terminal may not know
                 print('\033[H\033[J' + '\n'.join(line[:width] for line in lines[:height - 1]), flush=True)
             else:
                 print('\n'.join(lines) + '\n', flush=True)
