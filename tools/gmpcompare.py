@@ -727,6 +727,8 @@ def arguments():
     args.shim = os.path.realpath(args.shim)
     if not os.path.exists(args.shim):
         wrong(f'{args.shim}: no such file')
+    if re.search('[ :]', args.shim):
+        wrong(f'{args.shim}: LD_PRELOAD takes no path with a space or a colon')
     return args
 
 

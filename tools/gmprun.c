@@ -602,6 +602,8 @@ int main(int argc, char **argv)
 	if (check_start(argv[optind]) > 0 && !force)
 		return CANNOT_START;
 	find_library(library);
+	if (strpbrk(library, " :") != NULL)
+		die(CANNOT_START, "%s: LD_PRELOAD takes no path with a space or a colon", library);
 	prepend("LD_PRELOAD", library, ':');
 	execvp(argv[optind], argv + optind);
 	die(errno == ENOENT ? NOT_FOUND : CANNOT_START, "%s: %s", argv[optind], strerror(errno));

@@ -105,6 +105,18 @@ def complaints():
             f.write(f'#!{d}/nobody\n')
         r = run(script)
         expect(r.returncode == 126 and r.stderr == f'gmprun: {d}/nobody: No such file or directory\n', f'{r}')
+        for odd, works in (('a"b$(c)\'d\\e;f', True), ('a b', False), ('a:b', False)):
+            for name in ('bin', 'lib'):
+                os.makedirs(f'{d}/{odd}/{name}')
+            shutil.copy(GMPRUN, f'{d}/{odd}/bin/gmprun')
+            shutil.copy(os.path.realpath(SHIM), f'{d}/{odd}/lib/libgmpshim.so')
+            r = subprocess.run([f'{d}/{odd}/bin/gmprun', '-s', WAITS, '8'], input='\n', capture_output=True, text=True,
+                               timeout=600, check=False)
+            if works:
+                expect(r.returncode == 0 and 'gs_made 8' in r.stderr, f'installed in {odd}: {r}')
+            else:
+                expect(r.returncode == 126 and r.stderr == f'gmprun: {d}/{odd}/lib/libgmpshim.so: LD_PRELOAD takes no '
+                       'path with a space or a colon\n', f'installed in {odd}: {r}')
         r = run('-f', program('setuid2', 0o4755), '3', stdin='\n')
         expect(r.returncode == 0 and 'set-user-ID' in r.stderr and r.stdout == 'ready\nbye\n', f'-f: {r}')
         shutil.copy(WAITS, f'{d}/moved')
