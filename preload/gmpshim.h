@@ -3,8 +3,9 @@
  * gmpshim.h: what a program may ask of the shim it runs under. Optional: nothing needs it, and a program that uses it
  * runs without the shim as well, needs no library at link time, and finds out with gmpshim_live().
  *
- * The functions here are inline; each looks for the library's own by a weak reference. All are thread-safe, none is a
- * cancellation point, none changes errno; gmpshim_version, gmpshim_live and gmpshim_threads are async-signal-safe.
+ * The functions here are inline, in C89 and C++98 too; each looks for the library's own by a weak reference. All are
+ * thread-safe, none is a cancellation point, none changes errno; gmpshim_version, gmpshim_live and gmpshim_threads are
+ * async-signal-safe.
  */
 #ifndef GMPSHIM_H
 #define GMPSHIM_H
@@ -36,7 +37,7 @@ extern int gmpshim_lib_unlock_os_thread(void) __attribute__((weak));
 #endif
 
 /* The version of the loaded library, as GMPSHIM_VERSION; 0 without it. Since 0.1.0, as all below. */
-static inline int gmpshim_version(void)
+static __inline__ int gmpshim_version(void)
 {
 	int (*fn)(void);
 
@@ -48,7 +49,7 @@ static inline int gmpshim_version(void)
  * 1: the threads of this process are Gs on the scheduler, or will be from the first pthread_create on. 0: they are
  * kernel threads, as the shim is not loaded, turned off (GMPSHIM=0), or has stepped aside.
  */
-static inline int gmpshim_live(void)
+static __inline__ int gmpshim_live(void)
 {
 	int (*fn)(void);
 
@@ -57,7 +58,7 @@ static inline int gmpshim_live(void)
 }
 
 /* Number of threads that have not ended, the main thread included, at least 1 (Go: NumGoroutine). 0 if not live. */
-static inline long gmpshim_threads(void)
+static __inline__ long gmpshim_threads(void)
 {
 	long (*fn)(void);
 
@@ -74,7 +75,7 @@ static inline long gmpshim_threads(void)
  * Returns the number that was set before; 0 if the shim is not live; -EINVAL: n is out of range; -ENOMEM; -EPERM: in
  * the child of vfork.
  */
-static inline int gmpshim_gomaxprocs(int n)
+static __inline__ int gmpshim_gomaxprocs(int n)
 {
 	int (*fn)(int);
 
@@ -92,7 +93,7 @@ static inline int gmpshim_gomaxprocs(int n)
  * Returns 0, also if the shim is not live, when it is always so; EPERM: in the child of vfork, or on a thread that the
  * shim does not run (made by clone(2), or by libc for itself).
  */
-static inline int gmpshim_lock_os_thread(void)
+static __inline__ int gmpshim_lock_os_thread(void)
 {
 	int (*fn)(void);
 
@@ -101,7 +102,7 @@ static inline int gmpshim_lock_os_thread(void)
 }
 
 /* Undo one gmpshim_lock_os_thread. Returns 0; EPERM: there is none left to undo (if the shim is live), or as there. */
-static inline int gmpshim_unlock_os_thread(void)
+static __inline__ int gmpshim_unlock_os_thread(void)
 {
 	int (*fn)(void);
 

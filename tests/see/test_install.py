@@ -40,6 +40,15 @@ with tempfile.TemporaryDirectory() as d:
         expect(r.returncode == 1 and 'does not run under libgmpshim.so' in r.stderr, f'{r}')
     r = run(f'{root}/bin/gmprun', 'compare')
     expect(r.returncode == 2 and 'no server' in r.stderr, f'{r}')
+    for compiler, suffix, standard in (('gcc', 'c', 'c89'), ('g++', 'cc', 'c++98')):  # old programs are what it is for
+        if shutil.which(compiler):
+            with open(f'{d}/live.{suffix}', 'w', encoding='utf-8') as f:
+                f.write('#include <gmpshim.h>\nint main(void) { return gmpshim_live(); }\n')
+            r = run(compiler, f'-std={standard}', '-pedantic', '-Wall', '-Werror', f'-I{root}/include', '-o',
+                    f'{d}/live', f'{d}/live.{suffix}')
+            expect(r.returncode == 0, f'gmpshim.h with {standard}: {r.stderr}')
+            expect((run(f'{d}/live').returncode, run(f'{root}/bin/gmprun', f'{d}/live').returncode) == (0, 1),
+                   f'gmpshim_live() with {standard}')
     if shutil.which('pkg-config'):
         r = run('pkg-config', '--variable=preload', 'gmpshim', PKG_CONFIG_PATH=f'{root}/{LIBDIR}/pkgconfig')
         expect(re.fullmatch(rf'{PREFIX}/{LIBDIR}/libgmpshim.so\n', r.stdout), f'{r}')
