@@ -27,7 +27,8 @@ struct gstate {
 	uint64_t since; /* begin of its wait, 0 = none that is known */
 	const char *why;
 	uint64_t ready_at; /* 0 = not yet */
-	uint32_t ready_p;  /* NOBODY: no arrow */
+	uint64_t began, until; /* its last run; 0 = none */
+	uint32_t ready_p;      /* NOBODY: no arrow */
 	uint32_t epoch;	   /* in which all this was learnt */
 	bool by_nobody;	   /* readied while no G ran there: by the scheduler itself, for a timer or a descriptor */
 	bool named;
@@ -255,10 +256,17 @@ static void counters(const struct trace_block *b, const struct trace_block *befo
 static void end_run(struct track *t, uint32_t p, uint64_t at)
 {
 	char name[32];
+	struct gstate *g = t->run_goid != 0 ? state_of(t->run_goid) : NULL;
+	uint64_t until = at;
 
 	if (t->run_goid != 0) {
+		/* It may run elsewhere before this P tells of its next. */
+		if (g != NULL && g->began > t->run_at && g->began < at)
+			until = g->began;
+		if (g != NULL && until > g->until)
+			g->until = until;
 		slice_ns(g_name(name, t->run_goid), PS, PS + p, ns_of(t->run_at), ns_of(at));
-		slice_g("running", t->run_goid, t->run_at, at);
+		slice_g("running", t->run_goid, t->run_at, until);
 		if (t->arrow != 0)
 			arrow("f", p, t->run_at, t->arrow);
 	}
@@ -319,24 +327,37 @@ static void advance(struct track *t, uint32_t p)
 	}
 }
 
+/* Times before the end of the last run become that: one that gives way waits before this P tells of its next. */
+static uint64_t after_run(const struct gstate *g, uint64_t time, uint64_t at)
+{
+	uint64_t until = g->until < at ? g->until : at;
+
+	return time == 0 || time > until ? time : until;
+}
+
 /* goid begins to run on p: what it did before is known. */
 static void run(struct track *t, uint32_t p, uint64_t at, uint64_t goid)
 {
-	struct gstate *g = state_of(goid);
+	struct gstate *g;
+	uint64_t since, ready;
 
 	end_run(t, p, at);
 	t->run_goid = goid;
 	t->run_at = at;
+	g = state_of(goid);
 	if (g == NULL)
 		return;
 	refresh(g);
 	if (!g->named)
 		track_name(THREADS, goid, "G", true, "", 0);
 	g->named = true;
-	if (g->since != 0)
-		slice_g(g->why, goid, g->since, g->ready_at > g->since ? g->ready_at : at);
-	if (g->ready_at != 0)
-		slice_g("runnable", goid, g->ready_at > g->since ? g->ready_at : g->since, at);
+	g->began = at;
+	since = after_run(g, g->since, at);
+	ready = after_run(g, g->ready_at, at);
+	if (since != 0)
+		slice_g(g->why, goid, since, ready > since ? ready : at);
+	if (ready != 0)
+		slice_g("runnable", goid, ready > since ? ready : since, at);
 	if (g->ready_at != 0 && g->ready_p != NOBODY) {
 		t->arrow = ++js.arrows;
 		if (g->by_nobody)
