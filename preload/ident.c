@@ -198,7 +198,8 @@ void gmp_check_execstack(void)
 
 /*
  * RTLD_DEEPBIND makes the object reach libc's own functions past the hooks: a wake-up it sends to a futex would not
- * reach a G. The flag is dropped; symbols it would have found in itself first may come from the program.
+ * reach a G. The flag is dropped, also before there are threads, as the object stays; symbols that it would have found
+ * in itself first may come from the program.
  *
  * libc looks at its return address to see whose RUNPATH and $ORIGIN count. A plain path needs neither, and allows to
  * look at what has been loaded; any other name is passed on by a jump, and its object is looked at when the next
@@ -208,9 +209,11 @@ void *hook_dlopen(const char *file, int flags)
 {
 	void *h;
 
-	if (!live())
+	if (sched.maing == NULL) /* the scheduler is off */
 		return PASS(dlopen)(file, flags);
 	flags &= ~RTLD_DEEPBIND;
+	if (!live())
+		return PASS(dlopen)(file, flags);
 	if (file == NULL || strchr(file, '/') == NULL || strchr(file, '$') != NULL) {
 		atomic_store_explicit(&gmp_execstack_unknown, true, memory_order_relaxed); /* a hint */
 		return real.dlopen(file, flags);
