@@ -270,10 +270,11 @@ struct m {
 	_Atomic(uint32_t) idlewait; /* in a kernel wait on g0 with no lock held; IDLE_* */
 	struct note park;
 	struct g *lockedg;  /* runs only this G */
-	bool tainted;	    /* runs nothing after it; clones no M, which would inherit what it has become */
+	bool tainted;	    /* runs nothing after it; clones only Ms for threads of its G, which inherit it */
 	bool listed;	    /* on sched.allm: it has had a kernel thread */
 	bool props;	    /* affinity, policy or nice value are its G's, not the process's */
 	bool reset_props;   /* cloned from such a one: to be made ordinary before it runs a G */
+	bool reset_name;    /* cloned from sysmon, or a thread that is no G: has that one's name and timer slack */
 	bool exiting;	    /* ends its kernel thread when it next comes to the scheduler; own M */
 	_Atomic(bool) dead; /* its kernel thread has ended, or is about to, with all signals blocked */
 	struct m *schedlink; /* sched.midle or sched.mdead; sched.lock */
@@ -376,7 +377,7 @@ struct gmp_host {
 	/* sysmon: take signals that wait for a G while every M runs one that blocks them. */
 	void (*take_signals)(void);
 	/* g0 of a new M that was cloned from one with properties of its own: make it ordinary */
-	void (*reset_props)(void);
+	void (*reset_props)(void), (*reset_name)(void); /* of the calling M: as the process's */
 	/* stop for ever the whole process when the last G ends */
 	void (*last_exit)(void);
 	/* SIG_NOTIFY on a G outside the shim: cancellation. May not return. */
@@ -492,6 +493,8 @@ void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes
 void gmp_lock_os_thread(void);	 /* nestable; Go's LockOSThread for the calling G */
 void gmp_lock_own_thread(void);	 /* the same, but not to m0 if it is not the main G's; may change the M first */
 void gmp_unlock_os_thread(void);
+bool gmp_newm_tainted(struct g *gp);
+bool gmp_newm_tainted(struct g *gp); /* an M for gp, which the calling G creates, if that is on a tainted one */
 void gmp_taint_os_thread(void); /* for life: the calling G's M will not be like the others again */
 void gmp_shed_os_thread(void);	 /* unlock; the kernel thread ends, the G goes on on another when it has */
 int gmp_gomaxprocs(void);

@@ -315,8 +315,11 @@ static void __attribute__((noreturn)) mexit(struct m *mp)
 		sys1(__NR_exit, 0);
 }
 
-/* A new kernel thread that takes pp. False: the kernel or memory says no; nothing has changed. */
-static bool newm(struct p *pp, bool spinning)
+/*
+ * A new kernel thread: that takes pp, or (pp == NULL) that waits for `own`, the only G it is to run. False: the kernel
+ * or memory says no; nothing has changed.
+ */
+static bool newm(struct p *pp, bool spinning, struct g *own)
 {
 	static const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND |
 					   CLONE_THREAD | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
@@ -324,7 +327,7 @@ static bool newm(struct p *pp, bool spinning)
 	struct m *mp, *head;
 	int tid;
 
-	if (getg() != NULL && getg()->m->tainted)
+	if (own == NULL && getg() != NULL && getg()->m->tainted)
 		return false; /* sysmon will */
 	mp = mdead_get();
 	if (mp == NULL) {
@@ -341,20 +344,27 @@ static bool newm(struct p *pp, bool spinning)
 		mdead_put(mp);
 		return false;
 	}
-	mp->tainted = false;
+	mp->tainted = own != NULL;
+	mp->lockedg = own;
 	gmp_cred_new_m(mp, getg() != NULL ? getg()->m : NULL);
 	mp->nextp = pp;
 	mp->spinning = spinning;
 	mp->kmask = all;
 	mp->reset_props = getg() != NULL && getg()->m->props;
+	mp->reset_name = getg() == NULL;
 	mp->g0.ctx.running = 1;
 	atomic_store(&mp->dead, false); /* from here on a change of credentials waits for it */
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	tid = arch_clone(flags, mp->g0.stack_hi, (uintptr_t)mp->g0.tcb, (int *)&mp->tidword, mstart_cloned, mp);
 	sys_sigmask(SIG_SETMASK, &old, NULL);
 	if (tid < 0) {
+		mp->lockedg = NULL;
 		mdead_put(mp); /* while a limit lasts there are many tries, and none may cost memory or a number */
 		return false;
+	}
+	if (own != NULL) {
+		own->lockedm = mp;
+		own->lockcnt = 1;
 	}
 	if (mp->listed)
 		return true;
@@ -365,6 +375,15 @@ static bool newm(struct p *pp, bool spinning)
 	while (!atomic_compare_exchange_weak_explicit(&sched.allm, &head, mp, memory_order_release,
 						      memory_order_relaxed));
 	return true;
+}
+
+/*
+ * Inside gmp_enter() on a G whose M is tainted: what it creates inherits what it has become, so gp, which is not yet
+ * ready, gets an M cloned from this one, tainted as well. False: there is none.
+ */
+bool gmp_newm_tainted(struct g *gp)
+{
+	return newm(NULL, false, gp);
 }
 
 /* Run pp (NULL: an idle one) on some M. spinning: the caller has counted it in nmspinning. Any thread. */
@@ -396,7 +415,7 @@ void gmp_startm(struct p *pp, bool spinning)
 		gmp_notewakeup(&mp->park);
 		return;
 	}
-	if (newm(pp, spinning))
+	if (newm(pp, spinning, NULL))
 		return;
 	/* No kernel thread to be had: the P waits; sysmon tries again while there is work. */
 	if (spinning)
@@ -1123,7 +1142,7 @@ static void schedule(struct m *mp)
 	}
 	if (unlikely(mp->exiting))
 		mexit(mp);
-	while (unlikely(mp->tainted)) { /* its G has ended; kernel threads of ours do not (PR_SET_PDEATHSIG) */
+	while (unlikely(mp->tainted)) { /* m0, whose G has ended: the others end with theirs (gmp_shed_os_thread) */
 		if (mp->p != NULL)
 			gmp_handoffp(releasep(mp));
 		m_sleep(mp);
@@ -1156,7 +1175,7 @@ void gmp_mstart(void *arg)
 		schedule(mp);
 }
 
-/* A new kernel thread's, with the P that newm gave it. */
+/* A new kernel thread's, with the P that newm gave it, or locked to a G that will bring one. */
 static void mstart_cloned(void *arg)
 {
 	struct m *mp = arg;
@@ -1167,8 +1186,12 @@ static void mstart_cloned(void *arg)
 	gmp_cred_catch_up(mp);
 	if (mp->reset_props)
 		gmp_host.reset_props();
-	acquirep(mp, mp->nextp);
-	mp->nextp = NULL;
+	if (mp->reset_name && gmp_host.reset_name != NULL)
+		gmp_host.reset_name();
+	if (mp->lockedg == NULL) {
+		acquirep(mp, mp->nextp);
+		mp->nextp = NULL;
+	}
 	for (;;)
 		schedule(mp);
 }
@@ -1320,7 +1343,7 @@ void gmp_unlock_os_thread(void)
 
 void gmp_taint_os_thread(void)
 {
-	gmp_lock_os_thread();
+	gmp_lock_own_thread();
 	getg()->m->tainted = true;
 }
 

@@ -251,6 +251,7 @@ static void init_host(void)
 	gmp_host.run_deferred = gmp_run_deferred;
 	gmp_host.route_slot = gmp_route_slot;
 	gmp_host.reset_props = gmp_props_reset;
+	gmp_host.reset_name = gmp_name_reset;
 	gmp_host.last_exit = host_last_exit;
 	gmp_host.notify = gmp_cancel_async;
 	gmp_host.signals = gmp_signal_news;

@@ -32,6 +32,7 @@
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/fsuid.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>

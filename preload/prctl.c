@@ -17,11 +17,21 @@
 #define PR_SET_SYSCALL_USER_DISPATCH 59
 #endif
 
-static char comm[16]; /* the process's when threads began: that of all Ms */
+/* The process's when threads began: those of all Ms. */
+static char comm[16];
+static unsigned long slack; /* of timers */
 
 void gmp_names_live(void)
 {
 	real.prctl(PR_GET_NAME, comm);
+	slack = (unsigned long)real.prctl(PR_GET_TIMERSLACK);
+}
+
+/* On a g0 that sysmon has cloned, which has its own, or a thread that is no G. */
+void gmp_name_reset(void)
+{
+	sys2(__NR_prctl, PR_SET_NAME, comm);
+	sys2(__NR_prctl, PR_SET_TIMERSLACK, slack);
 }
 
 void gmp_name_inherit(struct g *gp, const struct g *from)
@@ -139,6 +149,8 @@ int hook_prctl(int option, ...)
 				break;
 			gmp_taint_os_thread();
 			break;
+		case PR_SET_PDEATHSIG:
+		case PR_SCHED_CORE:
 		case PR_SET_KEEPCAPS:
 		case PR_SET_SECUREBITS:
 		case PR_CAPBSET_DROP:

@@ -25,6 +25,7 @@ bool gmp_readable(const void *p, size_t size); /* the program's memory, which ma
 
 /* --- prctl.c --- */
 void gmp_names_live(void); /* when threads begin */
+void gmp_name_reset(void); /* host.reset_name */
 void gmp_name_inherit(struct g *gp, const struct g *from); /* from: the creator, or NULL */
 void gmp_name_fork_child(void);
 

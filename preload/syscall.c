@@ -7,6 +7,7 @@
  * None of these calls is a cancellation point, though the hooks are: rows with R_SHIELD run with cancellation disabled,
  * unless it is asynchronous, which acts anywhere (cancel.c).
  */
+#include <asm/prctl.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -47,7 +48,9 @@ bool gmp_readable(const void *p, size_t size)
 	for (size_t i = 0; i < size; i += 8) {
 		size_t at = i + 8 <= size ? i : size - 8;
 
-		if (sys4(__NR_rt_sigprocmask, -1, c + at, NULL, sizeof(gmp_sigset)) == -EFAULT)
+		/* NULL would mean that there is no set to read */
+		if ((uintptr_t)c + at == 0 ||
+		    sys4(__NR_rt_sigprocmask, -1, c + at, NULL, sizeof(gmp_sigset)) == -EFAULT)
 			return false;
 	}
 	return true;
@@ -572,10 +575,8 @@ TAINTS(capset)
 TAINTS(unshare)
 TAINTS(setns)
 TAINTS(keyctl)
-TAINTS(sched_setattr)
 TAINTS(ioprio_set)
 TAINTS(set_mempolicy)
-TAINTS(personality)
 
 SAME(prctl, hook_prctl(INT(0), a[1], a[2], a[3], a[4]))
 
@@ -587,6 +588,43 @@ static long raw_seccomp(const long a[6])
 		gmp_taint_os_thread();
 	return PASS(syscall)(SYS_seccomp, a[0], a[1], a[2]);
 }
+
+/* Its own tid is that of its M; another thread gets an M of its own, if it has none. */
+static long raw_sched_setattr(const long a[6])
+{
+	struct g *gp = gmp_g_of_tid(INT(0));
+
+	if (gp == NULL || gp == getg()) {
+		gmp_taint_os_thread();
+		return real.syscall(SYS_sched_setattr, 0, a[1], a[2]);
+	}
+	return PASS(syscall)(SYS_sched_setattr, (long)gmp_props_bind(gp), a[1], a[2]);
+}
+
+/* libc's registration stands for every thread natively, and no second one is possible. An M's would outlive the G. */
+static long raw_rseq(const long a[6])
+{
+	(void)a;
+	return fail(EINVAL);
+}
+
+#ifdef ARCH_SET_GS
+static long raw_arch_prctl(const long a[6])
+{
+	if (INT(0) == ARCH_SET_GS)
+		gmp_taint_os_thread();
+	return real.syscall(SYS_arch_prctl, a[0], a[1]);
+}
+#endif
+
+int hook_personality(unsigned long persona)
+{
+	if (on_g() && persona != 0xffffffff) /* the question what it is */
+		gmp_taint_os_thread();
+	return PASS(personality)(persona);
+}
+
+SAME(personality, hook_personality((unsigned long)a[0]))
 
 /* A pointer into the program's memory, which the kernel would clear when the M ends: never. */
 SAME(set_tid_address, hook_gettid())

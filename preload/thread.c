@@ -105,7 +105,8 @@ static void __attribute__((noreturn)) thread_gone(struct g *gp)
 	gmp_props_end(gp);
 	gmp_signal_end_g(gp);
 	/* what the program has made of a kernel thread that it bound ends with it, but for the process's first */
-	if (gp->lockcnt > 0 && ((gp->user_locks > 0 && gp->m != sched.m0) || holds_robust_pi(gp))) {
+	if (gp->lockcnt > 0 &&
+	    (((gp->user_locks > 0 || gp->m->tainted) && gp->m != sched.m0) || holds_robust_pi(gp))) {
 		gmp_shed_os_thread();
 		*(char **)(gp->tcb + gmp_tcb.robust_head) = gp->tcb + gmp_tcb.robust_head;
 	}
@@ -346,6 +347,17 @@ static int create(pthread_t *th, const pthread_attr_t *attr, void *fn, void *arg
 		if (rc != 0) {
 			free_joined(gp);
 			return rc;
+		}
+	}
+	if (unlikely(self != NULL && self->lockcnt > 0 && self->m->tainted)) {
+		bool made;
+
+		gmp_enter();
+		made = gmp_newm_tainted(gp);
+		gmp_leave();
+		if (!made) {
+			free_joined(gp);
+			return EAGAIN;
 		}
 	}
 	if (a.stack != NULL) {
