@@ -3,6 +3,8 @@
  * Every way to end a process, from the main thread and from another, with hundreds of threads parked in all kinds of
  * calls, some computing, one holding the lock of stdout: it ends at once, with its status; handlers of atexit and
  * destructors run once, on the thread that calls.
+ *
+ * exit_parked N: so many threads, 300 if not given.
  */
 #include "prog.h"
 
@@ -21,6 +23,7 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static int pipefd[2];
 static pthread_t caller;
 static volatile int leave;
+static int threads = 300;
 static volatile int *volatile nowhere = (volatile int *)8;
 
 static void *parks(void *arg)
@@ -130,11 +133,11 @@ static int child(enum how how, int thread)
 	CHECK_EQ(pipe(pipefd), 0);
 	atexit(at_exit);
 	at_quick_exit(at_quick);
-	for (long i = 0; i < 300; i++)
+	for (long i = 0; i < threads; i++)
 		pthread_detach(prog_start(parks, (void *)i));
 	if (how != LAST_THREAD)
 		pthread_detach(prog_start(holds_stdout, NULL));
-	for (int i = 0; i < 300 + (how != LAST_THREAD); i++)
+	for (int i = 0; i < threads + (how != LAST_THREAD); i++)
 		while (sem_wait(&up) != 0)
 			;
 	if (thread) {
@@ -146,7 +149,7 @@ static int child(enum how how, int thread)
 		return 16;
 	if (how == LAST_THREAD) {
 		leave = 1;
-		for (int i = 0; i < 300; i++)
+		for (int i = 0; i < threads; i++)
 			sem_post(&never);
 		pthread_cond_broadcast(&cond);
 		close(pipefd[1]);
@@ -162,6 +165,8 @@ int main(int argc, char **argv)
 	int status;
 
 	prog_init();
+	if (argc > 1)
+		threads = atoi(argv[1]);
 	for (int i = 0; i < 2 * HOWS; i++) {
 		enum how how = (enum how)(i / 2);
 		int thread = i % 2;
