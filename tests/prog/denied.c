@@ -2,10 +2,12 @@
 /*
  * A sandbox refuses system calls (seccomp: EPERM, ENOSYS) that threads do not need natively: containers with an older
  * list of calls, services with SystemCallFilter=. Threads work all the same, whether on the shim or, after one line
- * that says why, on kernel threads. Each case runs in a process of its own, which has the filter from its start.
+ * that says why, on kernel threads. Each case runs in a process of its own, which has the filter from its start; most
+ * of them sleep most of the time, so several run at once.
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -17,6 +19,7 @@
 #include "prog.h"
 
 #define ROUNDS	200
+#define AT_ONCE	8 /* processes */
 
 static const struct {
 	const char *name;
@@ -220,22 +223,25 @@ static void work(void)
 	CHECK(cpu_used_ns() - before < 100000000);
 }
 
-/* Runs work() in a process that is refused `nr`; stderr must have at most one line. */
-static int one(const char *name, long nr, int err)
+/* A process that is refused a call. */
+struct one {
+	const char *name;
+	int err, out;
+	pid_t pid;
+};
+
+/* Runs work() there. */
+static void begin(struct one *o, const char *name, long nr, int err)
 {
-	char text[1024], path[256];
-	int out[2], status;
-	ssize_t got;
-	size_t have = 0;
+	char path[256];
+	int out[2];
 	pid_t pid;
 
-	CHECK_EQ(pipe(out), 0);
+	CHECK_EQ(pipe2(out, O_CLOEXEC), 0);
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
 		dup2(out[1], 2);
-		close(out[0]);
-		close(out[1]);
 		alarm(30);
 		refuse(nr, err);
 		prog_beside(path, sizeof(path), "denied");
@@ -243,19 +249,32 @@ static int one(const char *name, long nr, int err)
 		CHECK(!"exec");
 	}
 	close(out[1]);
-	while ((got = read(out[0], text + have, sizeof(text) - 1 - have)) > 0)
+	*o = (struct one){ name, err, out[0], pid };
+}
+
+/* stderr must have at most one line. */
+static int end(const struct one *o)
+{
+	char text[1024];
+	size_t have = 0;
+	ssize_t got;
+	int status;
+
+	while ((got = read(o->out, text + have, sizeof(text) - 1 - have)) > 0)
 		have += (size_t)got;
 	text[have] = '\0';
-	close(out[0]);
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	close(o->out);
+	CHECK_EQ(waitpid(o->pid, &status, 0), o->pid);
 	if (status == 0 && (have == 0 || (!strncmp(text, "gmpshim: ", 9) && strchr(text, '\n') == text + have - 1)))
 		return 0;
-	printf("%s refused with %d: status %x, said: %s\n", name, err, status, text);
+	printf("%s refused with %d: status %x, said: %s\n", o->name, o->err, status, text);
 	return 1;
 }
 
 int main(int argc, char **argv)
 {
+	struct one cases[2 * NCALLS];
+	unsigned n = 0;
 	int bad = 0;
 
 	if (argc > 1 && !strcmp(argv[1], "work")) {
@@ -265,9 +284,13 @@ int main(int argc, char **argv)
 	prog_init();
 	for (unsigned i = 0; i < NCALLS; i++)
 		if (argc < 2 || !strcmp(argv[1], calls[i].name)) {
-			bad += one(calls[i].name, calls[i].nr, EPERM);
-			bad += one(calls[i].name, calls[i].nr, ENOSYS);
+			begin(&cases[n++], calls[i].name, calls[i].nr, EPERM);
+			begin(&cases[n++], calls[i].name, calls[i].nr, ENOSYS);
+			if (n >= AT_ONCE)
+				bad += end(&cases[n - AT_ONCE]) + end(&cases[n - AT_ONCE + 1]);
 		}
+	for (unsigned i = n < AT_ONCE ? 0 : n - AT_ONCE + 2; i < n; i++)
+		bad += end(&cases[i]);
 	printf("%d cases bad\n", bad);
 	return bad != 0;
 }
