@@ -199,13 +199,13 @@ static bool may_stop(struct g *gp, void *uc)
 	uintptr_t pc = arch_uc_pc(uc);
 
 	/*
-	 * kmask: the kernel has set another mask than the books say, for a few instructions: a handler begins or ends.
-	 * The next G would run with that mask, and this one bring it to another M. sigslot: a signal waits for the
-	 * hook's exit with all blocked; this G would bring that mask to another M.
+	 * kmask: the kernel has set another mask than the books say, or the M's books another than the G's, for a few
+	 * instructions: a handler begins or ends. The next G would run with that mask, or this one bring it to another
+	 * M. sigslot: a signal waits for the hook's exit with all blocked; the same.
 	 */
 	if (gp->m->sigslot != NULL || gp->status != G_RUNNING || !gmp_on_own_stack(gp, arch_uc_sp(uc)) ||
 	    !gmp_on_own_stack(gp, (uintptr_t)uc) ||
-	    ((arch_uc_sigmask(uc) ^ gp->m->kmask) & BLOCKABLE) != 0)
+	    (((arch_uc_sigmask(uc) ^ gp->m->kmask) | (gp->sigmask ^ gp->m->kmask)) & BLOCKABLE) != 0)
 		return false;
 	for (unsigned i = 0; i < sizeof(gmp_host.nopreempt) / sizeof(gmp_host.nopreempt[0]); i++)
 		if (pc >= gmp_host.nopreempt[i].lo && pc < gmp_host.nopreempt[i].hi)
