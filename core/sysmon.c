@@ -284,6 +284,16 @@ static int64_t pause_ns(int64_t ns, int64_t look_at)
 	return ns < left ? ns : left;
 }
 
+/*
+ * All idle, and no M waits in the network for those who wait there: the one that should could not be started. A P that
+ * has just come back from there may look the same for a moment, which costs a start for nothing.
+ */
+static bool network_unwatched(void)
+{
+	return atomic_load(&sched.npidle) == sched.gomaxprocs && atomic_load(&sched.lastpoll) != 0 &&
+	       gmp_netpoll_inited() && gmp_netpoll_any_waiters();
+}
+
 void *gmp_sysmon(void *arg)
 {
 	int64_t delay = 0, signals_taken = 0, scavenged = 0, audited = 0, look_at = INT64_MAX;
@@ -316,7 +326,7 @@ void *gmp_sysmon(void *arg)
 			next = gmp_timers_next(0);
 			gmp_noteclear(&sched.sysmonnote);
 			atomic_store(&sched.sysmonwait, 1); /* StoreLoad; pairs with wake_sysmon in sched.c */
-			if (atomic_load(&sched.npidle) == sched.gomaxprocs &&
+			if (atomic_load(&sched.npidle) == sched.gomaxprocs && !network_unwatched() &&
 			    atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 && !gmp_dump_wanted() &&
 			    !gmp_trace_asked()) {
 				int64_t rel = next == 0 ? -1 : next > now ? next - now + POLL_NS : POLL_NS;
@@ -346,7 +356,8 @@ void *gmp_sysmon(void *arg)
 		}
 		/* A timer is late, or work lies about while a P idles (an M could not be started): start an M. */
 		next = gmp_timers_next(0);
-		if (atomic_load(&sched.npidle) > 0 && ((next != 0 && next + LATE_NS < now) || gmp_work_waits()))
+		if (atomic_load(&sched.npidle) > 0 &&
+		    ((next != 0 && next + LATE_NS < now) || gmp_work_waits() || network_unwatched()))
 			gmp_wakep();
 		caught = retake(now, &look_at) != 0;
 		if (gmp_notify_lost(now) || caught)
