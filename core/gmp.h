@@ -605,6 +605,7 @@ void gmp_cpu_fork_child(void);
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);
 int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
+void gmp_keep_files(void); /* from here on sysmon closes no copy of a descriptor; for good */
 char gmp_thread_state(int tid);	 /* sysmon: as in /proc/PID/stat: R, S, D ...; 0 when it cannot be told */
 
 /* --- trace.c --- */

@@ -9,7 +9,9 @@
  * reads, also after a moment in which sysmon leaves the CPU to it, leave open whether it sleeps or waits for a CPU;
  * /proc/self/task/<tid>/stat tells. A descriptor for that would take a number that the program may be about to get, and
  * there may be thousands of Ms. So the question is put by a kernel thread with a descriptor table of its own, which
- * lives for the one answer (some 50 us, more on a busy machine, and rare).
+ * lives for the one answer (some 50 us, more on a busy machine, and rare). The kernel copies the first 64 descriptors
+ * into that table all the same, and closes them again. With a message queue that ends the notification which the
+ * process has asked for: where it asks for one (gmp_keep_files), the clock alone has to do, as without /proc.
  */
 #include <signal.h>
 #include <fcntl.h>
@@ -74,6 +76,15 @@ static struct {
 	char state;
 } probe;
 
+static _Atomic(bool) keep_files, probing;
+
+void gmp_keep_files(void)
+{
+	atomic_store(&keep_files, true); /* seq_cst, both: then the look; pairs with gmp_thread_state */
+	while (atomic_load(&probing))
+		sys_yield();
+}
+
 /* The kernel thread of gmp_thread_state. No TLS, no lock. */
 static void probe_main(void *arg)
 {
@@ -112,8 +123,10 @@ char gmp_thread_state(int tid)
 
 	probe.tid = tid;
 	probe.state = 0;
-	if (arch_clone(flags, probe.stack + PROBE_STACK, 0, NULL, probe_main, NULL) < 0)
-		return 0;
+	atomic_store(&probing, true);
+	if (!atomic_load(&keep_files))
+		arch_clone(flags, probe.stack + PROBE_STACK, 0, NULL, probe_main, NULL);
+	atomic_store_explicit(&probing, false, memory_order_release); /* the copies are closed */
 	return *(volatile char *)&probe.state;
 }
 

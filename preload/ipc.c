@@ -14,6 +14,14 @@ HANDOFF(ssize_t, mq_receive, (mqd_t mq, char *msg, size_t n, unsigned *prio), (m
 HANDOFF(ssize_t, mq_timedreceive, (mqd_t mq, char *msg, size_t n, unsigned *prio, const struct timespec *until),
 	(mq, msg, n, prio, until))
 
+/* ev NULL: no more. */
+int hook_mq_notify(mqd_t mq, const struct sigevent *ev)
+{
+	if (ev != NULL)
+		gmp_keep_files();
+	return PASS(mq_notify)(mq, ev);
+}
+
 int hook_mq_close(mqd_t mq)
 {
 	gmp_fd_forget(mq);

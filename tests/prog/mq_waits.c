@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads that wait in mq_receive and mq_send are known to the kernel: messages go to those that wait, the first first,
- * and the notification that mq_notify asked for is not sent for a message that somebody waited for.
+ * and the notification that mq_notify asked for is not sent for a message that somebody waited for, nor forgotten.
  */
 #include "prog.h"
 
@@ -59,6 +59,26 @@ static void *receives(void *arg)
 	return NULL;
 }
 
+/* In the kernel past all wrappers. */
+static void *sleeps(void *arg)
+{
+	struct timespec ts = { .tv_nsec = 30000000 };
+
+	prog_raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
+	return NULL;
+}
+
+/* Others wait for their turn meanwhile: the notification that was asked for must not get lost over that. */
+static void sleep_unseen(void)
+{
+	pthread_t t[20];
+
+	for (int i = 0; i < 20; i++)
+		t[i] = prog_start(sleeps, NULL);
+	for (int i = 0; i < 20; i++)
+		prog_join(t[i]);
+}
+
 static void *sends(void *arg)
 {
 	CHECK_EQ(mq_send(mq, arg, 1, 0), 0);
@@ -94,6 +114,7 @@ int main(void)
 	CHECK_EQ(notified, 0);
 	puts("messages to those that wait, no notification");
 
+	sleep_unseen();
 	CHECK_EQ(mq_send(mq, "3", 1, 0), 0);
 	while (!notified)
 		usleep(1000);
@@ -110,5 +131,14 @@ int main(void)
 	prog_join(t[1]);
 	CHECK_EQ(notified, 1); /* the queue was never empty */
 	puts("senders in their order");
+
+	/* The second notification was asked for past the wrapper. */
+	CHECK_EQ(syscall(SYS_mq_notify, mq, NULL), 0);
+	CHECK_EQ(syscall(SYS_mq_notify, mq, &ev), 0);
+	sleep_unseen();
+	CHECK_EQ(mq_send(mq, "6", 1, 0), 0);
+	while (notified != 2)
+		usleep(1000);
+	puts("notified again");
 	return 0;
 }
