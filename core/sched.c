@@ -216,17 +216,28 @@ void gmp_poke(struct m *mp)
 	}
 }
 
-/* g0 */
-static void stopm(struct m *mp)
+static void midleput(struct m *mp)
 {
 	gmp_lock(&sched.lock);
 	mp->schedlink = sched.midle;
 	sched.midle = mp;
 	sched.nmidle++;
 	gmp_unlock(&sched.lock);
+}
+
+/* g0: mp is on the list of idle Ms, or its G's turn is awaited: sleep until somebody brings a P. */
+static void m_sleep_for_p(struct m *mp)
+{
 	m_sleep(mp);
 	acquirep(mp, mp->nextp);
 	mp->nextp = NULL;
+}
+
+/* g0 */
+static void stopm(struct m *mp)
+{
+	midleput(mp);
+	m_sleep_for_p(mp);
 }
 
 static void *m_alloc_tls(struct m *mp)
@@ -1108,9 +1119,7 @@ static void stoplockedm(struct m *mp)
 {
 	if (mp->p != NULL)
 		gmp_handoffp(releasep(mp));
-	m_sleep(mp);
-	acquirep(mp, mp->nextp);
-	mp->nextp = NULL;
+	m_sleep_for_p(mp);
 }
 
 /* g0: gp is locked to another M: give it our P. */
@@ -1125,8 +1134,9 @@ static void startlockedm(struct m *mp, struct g *gp)
 		return;
 	}
 	other->nextp = releasep(mp);
+	midleput(mp); /* before the other runs: its G may park at once, and the P needs an idle M */
 	gmp_notewakeup(&other->park);
-	stopm(mp);
+	m_sleep_for_p(mp);
 }
 
 /* g0: one round of the scheduler. */

@@ -113,6 +113,7 @@ void gmp_props_init(void);	       /* when threads begin */
 void gmp_props_apply(struct g *gp);    /* on gp: what others set */
 void gmp_props_end(struct g *gp);
 bool gmp_props_fork_child(struct g *gp);
+long gmp_sched_setattr(int tid, const void *attr, unsigned flags);
 int gmp_props_bind(struct g *gp); /* lock gp to an M for life; its tid, 0: gp is gone */
 void gmp_props_reset(void); /* host.reset_props */
 

@@ -25,6 +25,22 @@ struct props { /* owned by its G; written under props_lock by others */
 	struct props *next;
 };
 
+/* The kernel's structure; its own header does not go with libc's. */
+struct attr {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+	uint32_t util_min, util_max;
+};
+
+enum {
+	ATTR_SIZE_VER0 = 48,
+	ATTR_UTIL_CLAMP = 0x60, /* SCHED_FLAG_UTIL_CLAMP */
+	POLICY_DEADLINE = 6,
+};
+
 static struct lock props_lock; /* rank SIG: core/HACKING.md */
 static struct props *free_props;
 /* what a thread without props has */
@@ -32,6 +48,7 @@ static struct {
 	unsigned char cpus[128];
 	int policy, nice;
 	struct sched_param param;
+	uint64_t runtime; /* of sched_getattr: the kernel's own slice */
 } process;
 
 static struct props *get_props(struct g *gp)
@@ -127,10 +144,14 @@ bool gmp_props_fork_child(struct g *gp)
 
 void gmp_props_init(void)
 {
+	struct attr attr = {0};
+
 	sys3(__NR_sched_getaffinity, 0, sizeof(process.cpus), process.cpus);
 	process.policy = (int)sys1(__NR_sched_getscheduler, 0);
 	sys2(__NR_sched_getparam, 0, &process.param);
 	process.nice = 20 - (int)sys2(__NR_getpriority, PRIO_PROCESS, 0);
+	if (sys4(__NR_sched_getattr, 0, &attr, sizeof(attr), 0) == 0)
+		process.runtime = attr.runtime;
 }
 
 /* The property is in pr and valid: apply it, now for the caller, soon for another. An errno. */
@@ -260,10 +281,21 @@ struct g *gmp_g_of_tid(int tid)
 long gmp_kernel_tid(int tid)
 {
 	struct g *gp = tid > 0 ? gmp_g_of_tid(tid) : NULL;
+	struct m *mp;
 
-	if (gp == NULL || gp == sched.maing)
+	if (gp == NULL)
 		return tid;
-	return gp->m != NULL ? gp->m->tid : sched.m0->tid; /* waiting: any kernel thread of the process */
+	mp = gp->lockcnt > 0 ? gp->lockedm : NULL; /* NULL also while it is about to be locked */
+	if (mp == NULL && gp == sched.maing)
+		return tid;
+	if (mp == NULL)
+		mp = gp->m;
+	if (mp != NULL)
+		return mp->tid;
+	/* Waiting, and nowhere in particular: any kernel thread without properties of its own. */
+	for (mp = sched.allm; mp != NULL && (mp->tid == 0 || mp->props || mp->tainted); mp = mp->alllink)
+		;
+	return mp != NULL ? mp->tid : sched.m0->tid;
 }
 
 int hook_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set)
@@ -495,6 +527,63 @@ int hook_sched_getparam(pid_t tid, struct sched_param *param)
 		return PASS(sched_getparam)(tid, param);
 	get_policy(gp, param);
 	return 0;
+}
+
+/* In has: what the kernel knows of the kernel thread. It is all that the program asks for. */
+static bool has_attr(long tid, const void *attr, struct attr *ret_has)
+{
+	struct attr want;
+
+	memset(ret_has, 0, sizeof(*ret_has));
+	if (sys4(__NR_sched_getattr, tid, ret_has, sizeof(*ret_has), 0) < 0 || !gmp_readable(attr, ATTR_SIZE_VER0))
+		return false;
+	memcpy(&want, attr, ATTR_SIZE_VER0);
+	if (want.size < ATTR_SIZE_VER0 || want.size > ret_has->size || !gmp_readable(attr, want.size))
+		return false;
+	memcpy(&want, attr, want.size);
+	return memcmp(&want.policy, &ret_has->policy, want.size - offsetof(struct attr, policy)) == 0;
+}
+
+/*
+ * sched_setattr(2): the kernel's verdict on the kernel thread that the G has for itself. Policy, priority and nice are
+ * noted as if set by their own functions. Who asks for what it has, as GLib does in each thread of a pool, needs no
+ * kernel thread for that.
+ */
+long gmp_sched_setattr(int tid, const void *attr, unsigned flags)
+{
+	struct g *gp = gmp_g_of_tid(tid), *self = getg();
+	struct attr has;
+	struct props *pr;
+	bool custom_slice;
+	long rc;
+
+	if (gp == NULL)
+		return PASS(syscall)(SYS_sched_setattr, tid, attr, flags);
+	if (has_attr(gp == self ? 0 : gmp_kernel_tid(gp->tid), attr, &has) && flags == 0)
+		return 0;
+	pr = get_props(gp);
+	if (pr == NULL)
+		return fail(ENOMEM);
+	if (gp == self)
+		changed(gp, pr, P_BIND);
+	else if (gmp_props_bind(gp) == 0)
+		return fail(ESRCH);
+	tid = gp->lockedm->tid; /* for the rest of its life */
+	rc = real.syscall(SYS_sched_setattr, tid, attr, flags);
+	if (rc < 0)
+		return rc;
+	has_attr(tid, attr, &has);
+	custom_slice = has.runtime != 0 && has.runtime != process.runtime;
+	if (has.policy == POLICY_DEADLINE || custom_slice || ((const struct attr *)attr)->flags & ATTR_UTIL_CLAMP)
+		gp->lockedm->tainted = true; /* nobody takes these back */
+	if (has.policy == POLICY_DEADLINE)
+		return rc; /* not inherited */
+	pr->policy = (int)sys1(__NR_sched_getscheduler, tid);
+	pr->param.sched_priority = (int)has.priority;
+	pr->nice = 20 - (int)sys2(__NR_getpriority, PRIO_PROCESS, tid);
+	pr->set |= P_SCHED | P_NICE;
+	gp->prio = queue_prio(pr->policy, &pr->param);
+	return rc;
 }
 
 /*

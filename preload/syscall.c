@@ -455,6 +455,7 @@ SAME(sched_setscheduler, hook_sched_setscheduler(INT(0), INT(1), PTR(2)))
 SAME(sched_setparam, hook_sched_setparam(INT(0), PTR(1)))
 SAME(sched_getscheduler, hook_sched_getscheduler(INT(0)))
 SAME(sched_getparam, hook_sched_getparam(INT(0), PTR(1)))
+SAME(sched_setattr, gmp_sched_setattr(INT(0), PTR(1), UINT(2)))
 SAME(setpriority, hook_setpriority((__priority_which_t)a[0], (id_t)a[1], INT(2)))
 
 /* The kernel returns how many bytes it wrote, libc fills the rest and returns 0. */
