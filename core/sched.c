@@ -753,10 +753,26 @@ static void gosched_global(struct g *gp)
 	resumed(gp);
 }
 
+/* On a G with pp, inside gmp_enter(): make runnable whom the network has news for, if no M watches it. False: nobody. */
+static bool look_at_network(struct p *pp)
+{
+	struct g *list;
+
+	if (!gmp_runqempty(pp) || atomic_load_explicit(&sched.runqsize, memory_order_relaxed) != 0 ||
+	    !gmp_netpoll_inited() || !gmp_netpoll_any_waiters() || atomic_load(&sched.lastpoll) == 0)
+		return false;
+	list = gmp_netpoll(0);
+	gmp_injectglist(list);
+	return list != NULL;
+}
+
 /*
  * To the end of the local queue, which all Gs there run before; those of the global one have their tick. Only a G whose
  * slice is over goes to the global queue, as Go's gosched always does: taking sched.lock for every yield costs more
  * than the switch.
+ *
+ * With nobody there it looks at the network, as findrunnable would: who yields until a flag is set may wait for one
+ * that waits for a descriptor, and with all Ps at that nobody else looks but sysmon, every 10 ms.
  */
 bool gmp_gosched(void)
 {
@@ -772,7 +788,9 @@ bool gmp_gosched(void)
 		return true;
 	}
 	if (direct && gmp_runqempty(pp) &&
-	    (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 || (next = globrunqget(pp, 0)) == NULL))
+	    (atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 ||
+	     (next = globrunqget(pp, 0)) == NULL) &&
+	    !look_at_network(pp))
 		return false; /* nobody to yield to */
 	atomic_store_explicit(&gp->status, G_RUNNABLE, memory_order_relaxed); /* the queue publishes it */
 	gmp_runqput(pp, gp, false); /* before another is taken: a thief never finds the queue empty */
@@ -810,9 +828,8 @@ void gmp_io_share(void)
 	gp->unparked_since = now;
 	gmp_enter();
 	pp = gp->m->p;
-	if (pp != NULL && gmp_runqempty(pp) && atomic_load_explicit(&sched.runqsize, memory_order_relaxed) == 0 &&
-	    gmp_netpoll_inited() && gmp_netpoll_any_waiters() && atomic_load(&sched.lastpoll) != 0)
-		gmp_injectglist(gmp_netpoll(0));
+	if (pp != NULL)
+		look_at_network(pp);
 	gmp_gosched();
 	gmp_leave();
 }
