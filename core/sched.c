@@ -753,7 +753,7 @@ static void gosched_global(struct g *gp)
 	resumed(gp);
 }
 
-/* On a G with pp, inside gmp_enter(): make runnable whom the network has news for, if no M watches it. False: nobody. */
+/* On a G with pp, inside gmp_enter(): make runnable whom the network has news for, if no M watches. False: nobody. */
 static bool look_at_network(struct p *pp)
 {
 	struct g *list;
@@ -849,6 +849,8 @@ void gmp_goexit(void)
 {
 	struct g *gp = getg();
 
+	if (unlikely(gp->m->tainted))
+		switch_to_g0(gp); /* nobody else may run here, also not who waits to join */
 	gmp_block_switch(gp);
 	gmp_throw("a dead G was resumed");
 }
@@ -1370,7 +1372,7 @@ void gmp_unlock_os_thread(void)
 
 void gmp_taint_os_thread(void)
 {
-	gmp_lock_own_thread();
+	gmp_lock_own_thread(); /* what m0 has, main's number shows, and the process's */
 	getg()->m->tainted = true;
 }
 

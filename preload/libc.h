@@ -92,6 +92,7 @@ int res_nquery(struct __res_state *state, const char *name, int class, int type,
 int res_nsearch(struct __res_state *state, const char *name, int class, int type, unsigned char *answer, int n);
 struct __user_cap_header_struct; /* linux/capability.h */
 struct __user_cap_data_struct;
+int capget(struct __user_cap_header_struct *head, struct __user_cap_data_struct *data);
 int capset(struct __user_cap_header_struct *head, const struct __user_cap_data_struct *data);
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);

@@ -8,7 +8,10 @@
  * unless it is asynchronous, which acts anywhere (cancel.c).
  */
 #include <asm/prctl.h>
+#include <linux/capability.h>
+#include <linux/ioprio.h>
 #include <linux/openat2.h>
+#include <linux/perf_event.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stdarg.h>
@@ -245,7 +248,6 @@ MAKES(pidfd_open)
 MAKES(pidfd_getfd)
 MAKES(fanotify_init)
 MAKES(userfaultfd)
-MAKES(perf_event_open)
 MAKES(io_uring_setup)
 MAKES(mq_open)
 #ifdef SYS_open
@@ -572,11 +574,9 @@ TAINTS(setresgid)
 TAINTS(setfsuid)
 TAINTS(setfsgid)
 TAINTS(setgroups)
-TAINTS(capset)
 TAINTS(unshare)
 TAINTS(setns)
 TAINTS(keyctl)
-TAINTS(ioprio_set)
 TAINTS(set_mempolicy)
 
 /* The kernel's form of a notification by a thread is not libc's. */
@@ -595,18 +595,6 @@ static long raw_seccomp(const long a[6])
 	if (on_g() && (INT(0) == SECCOMP_SET_MODE_FILTER || INT(0) == SECCOMP_SET_MODE_STRICT))
 		gmp_taint_os_thread();
 	return PASS(syscall)(SYS_seccomp, a[0], a[1], a[2]);
-}
-
-/* Its own tid is that of its M; another thread gets an M of its own, if it has none. */
-static long raw_sched_setattr(const long a[6])
-{
-	struct g *gp = gmp_g_of_tid(INT(0));
-
-	if (gp == NULL || gp == getg()) {
-		gmp_taint_os_thread();
-		return real.syscall(SYS_sched_setattr, 0, a[1], a[2]);
-	}
-	return PASS(syscall)(SYS_sched_setattr, (long)gmp_props_bind(gp), a[1], a[2]);
 }
 
 /* libc's registration stands for every thread natively, and no second one is possible. An M's would outlive the G. */
@@ -633,6 +621,33 @@ int hook_personality(unsigned long persona)
 }
 
 SAME(personality, hook_personality((unsigned long)a[0]))
+
+/* Of any thread, which has its kernel thread for itself from then on: never m0 unless it is main. */
+static long raw_ioprio_set(const long a[6])
+{
+	struct g *gp = INT(0) == IOPRIO_WHO_PROCESS ? gmp_g_of_tid(INT(1)) : NULL;
+	long rc;
+
+	if (gp == NULL)
+		return PASS(syscall)(SYS_ioprio_set, a[0], a[1], a[2]);
+	if (gmp_props_bind(gp) == 0)
+		return fail(ESRCH);
+	rc = real.syscall(SYS_ioprio_set, a[0], (long)gp->lockedm->tid, a[2]);
+	if (rc == 0)
+		gp->lockedm->tainted = true;
+	return rc;
+}
+
+/* What is counted is a kernel thread: the thread has one for itself from then on. */
+static long raw_perf_event_open(const long a[6])
+{
+	struct g *gp = INT(1) >= 0 && !(a[4] & PERF_FLAG_PID_CGROUP) ? gmp_g_of_tid(INT(1)) : NULL;
+	long pid = gp != NULL ? gmp_props_bind(gp) : a[1];
+
+	if (gp != NULL && pid == 0)
+		return fail(ESRCH);
+	return gmp_fd_made((int)PASS(syscall)(SYS_perf_event_open, a[0], pid, a[2], a[3], a[4]));
+}
 
 /* A pointer into the program's memory, which the kernel would clear when the M ends: never. */
 SAME(set_tid_address, hook_gettid())
@@ -678,7 +693,38 @@ TAINTING(setfsuid, (uid_t id), (id))
 TAINTING(setfsgid, (gid_t id), (id))
 TAINTING(unshare, (int flags), (flags))
 TAINTING(setns, (int fd, int type), (fd, type))
-TAINTING(capset, (struct __user_cap_header_struct * head, const struct __user_cap_data_struct *data), (head, data))
+
+/* The kernel knows a thread's capabilities by its own number. A version that it does not know it answers in head. */
+static int cap_call(long nr, struct __user_cap_header_struct *head, const void *data)
+{
+	struct __user_cap_header_struct own;
+	struct g *gp = getg();
+	int rc;
+
+	if (!on_g() || !gmp_readable(head, sizeof(*head)))
+		return (int)PASS(syscall)(nr, head, data);
+	own = *head;
+	own.pid = own.pid == gp->tid ? 0 : (int)gmp_kernel_tid(own.pid);
+	rc = (int)real.syscall(nr, &own, data);
+	if (own.version != head->version)
+		head->version = own.version;
+	return rc;
+}
+
+int hook_capget(struct __user_cap_header_struct *head, struct __user_cap_data_struct *data)
+{
+	return cap_call(SYS_capget, head, data);
+}
+
+int hook_capset(struct __user_cap_header_struct *head, const struct __user_cap_data_struct *data)
+{
+	if (on_g())
+		gmp_taint_os_thread();
+	return cap_call(SYS_capset, head, data);
+}
+
+SAME(capget, hook_capget(PTR(0), PTR(1)))
+SAME(capset, hook_capset(PTR(0), PTR(1)))
 
 /* A tracer is one kernel thread. Its requests are for another one, by the kernel's number. */
 long hook_ptrace(enum __ptrace_request request, ...)
@@ -692,8 +738,10 @@ long hook_ptrace(enum __ptrace_request request, ...)
 	addr = va_arg(ap, void *);
 	data = va_arg(ap, void *);
 	va_end(ap);
-	if (on_g() && request != PTRACE_TRACEME)
+	if (on_g() && request != PTRACE_TRACEME) {
+		gmp_lock_os_thread(); /* to this one, even m0: it may have forked the child */
 		gmp_taint_os_thread();
+	}
 	return PASS(ptrace)(request, pid, addr, data);
 }
 
