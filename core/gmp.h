@@ -493,7 +493,6 @@ void gmp_injectglist(struct g *list); /* ready a list linked by schedlink; takes
 void gmp_lock_os_thread(void);	 /* nestable; Go's LockOSThread for the calling G */
 void gmp_lock_own_thread(void);	 /* the same, but not to m0 if it is not the main G's; may change the M first */
 void gmp_unlock_os_thread(void);
-bool gmp_newm_tainted(struct g *gp);
 bool gmp_newm_tainted(struct g *gp); /* an M for gp, which the calling G creates, if that is on a tainted one */
 void gmp_taint_os_thread(void); /* for life: the calling G's M will not be like the others again */
 void gmp_shed_os_thread(void);	 /* unlock; the kernel thread ends, the G goes on on another when it has */
@@ -605,6 +604,7 @@ void gmp_cpu_fork_child(void);
 /* --- sysmon.c --- */
 void *gmp_sysmon(void *);
 int64_t gmp_thread_cpu(int tid); /* ns; -1 when it cannot be read */
+void gmp_sysmon_fork_child(void);
 void gmp_keep_files(void); /* from here on sysmon closes no copy of a descriptor; for good */
 char gmp_thread_state(int tid);	 /* sysmon: as in /proc/PID/stat: R, S, D ...; 0 when it cannot be told */
 

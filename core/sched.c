@@ -1591,6 +1591,7 @@ void gmp_fork_child(void)
 	gmp_dump_fork_child();
 	gmp_trace_fork_child();
 	gmp_cpu_fork_child();
+	gmp_sysmon_fork_child();
 	sched.started = sched.quick = false;
 	sched.npidle = 0;
 	sched.nmspinning = 0;

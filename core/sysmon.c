@@ -85,6 +85,12 @@ void gmp_keep_files(void)
 		sys_yield();
 }
 
+/* The parent's sysmon may have been at it; it is not here. */
+void gmp_sysmon_fork_child(void)
+{
+	probing = false;
+}
+
 /* The kernel thread of gmp_thread_state. No TLS, no lock. */
 static void probe_main(void *arg)
 {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 static mqd_t mq;
 static char got[2];
@@ -79,6 +80,42 @@ static void sleep_unseen(void)
 		prog_join(t[i]);
 }
 
+static int stop;
+
+static void *sleeps_often(void *arg)
+{
+	struct timespec ts = { .tv_nsec = 3000000 };
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		prog_raw(SYS_nanosleep, (long)&ts, 0, 0, 0);
+	return NULL;
+}
+
+/* In children of a process that may be in the middle of anything. */
+static void notify_in_children(void)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_NONE };
+	pthread_t t[20];
+	int status;
+
+	for (int i = 0; i < 20; i++)
+		t[i] = prog_start(sleeps_often, NULL);
+	for (int i = 0; i < 300; i++) {
+		pid_t pid = fork();
+
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			alarm(30);
+			_exit(mq_notify(mq, &ev) == 0 ? 7 : 1);
+		}
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < 20; i++)
+		prog_join(t[i]);
+}
+
 static void *sends(void *arg)
 {
 	CHECK_EQ(mq_send(mq, arg, 1, 0), 0);
@@ -99,6 +136,7 @@ int main(void)
 	CHECK(mq != (mqd_t)-1);
 	mq_unlink(name);
 	CHECK_EQ(sigaction(SIGUSR1, &sa, NULL), 0);
+	notify_in_children();
 	CHECK_EQ(mq_notify(mq, &ev), 0);
 	for (int i = 0; i < 2; i++) {
 		t[i] = prog_start(receives, &got[i]);
