@@ -74,7 +74,7 @@ static void offer_process(void);
 static void offer_locked(void);
 static int set_action(int sig, const struct sigaction *act, struct sigaction *old, bool taken_back);
 static void mask_changed(gmp_sigset was, gmp_sigset mask);
-static void collect(struct g *gp);
+static void collect(struct g *gp, gmp_sigset blocked);
 static bool has_news(struct g *gp);
 static void take_news(struct g *gp, ucontext_t *uc);
 
@@ -876,7 +876,7 @@ static void mask_end(struct g *gp, gmp_sigset before, gmp_sigset saved, const uc
 		was = gp->sigmask;
 	}
 	if (unlikely(gp->m->sigslot != NULL))
-		collect(gp);
+		collect(gp, 0);
 	block_until_return();
 	gp->sigmask = saved;
 	gp->m->kmask = after;
@@ -1039,8 +1039,11 @@ void gmp_route_slot(struct m *mp)
 	route(NULL, &info);
 }
 
-/* On a G, inshim == 0: what was put off is queued for whom it is for, and the mask is the G's again. */
-static void collect(struct g *gp)
+/*
+ * On a G, inshim == 0: what was put off is queued for whom it is for, and the mask is the G's again. blocked: and this,
+ * what a handler blocks that has just begun: the next of its kind must not come before it.
+ */
+static void collect(struct g *gp, gmp_sigset blocked)
 {
 	if (unlikely(gp->props != NULL))
 		gmp_props_apply(gp);
@@ -1057,7 +1060,7 @@ static void collect(struct g *gp)
 			mp->sigslot = NULL;
 			route(gp, &info);
 		}
-		gmp_set_kmask(mp, gp->sigmask);
+		gmp_set_kmask(mp, gp->sigmask | blocked);
 		gmp_leave_quiet();
 	} while (atomic_load_explicit(&gmp_tls.deferred, memory_order_relaxed)); /* own, or will be seen next time */
 }
@@ -1074,7 +1077,7 @@ void gmp_run_deferred(struct g *gp)
 		return;
 	}
 	do {
-		collect(gp);
+		collect(gp, 0);
 		while ((ready = deliverable(gp, gp->sigmask)) != 0) {
 			uint32_t ran = gmp_tls.sig_count;
 
@@ -1104,7 +1107,7 @@ static void take_news(struct g *gp, ucontext_t *uc)
 {
 	int err = errno;
 
-	collect(gp);
+	collect(gp, to_kernel(&uc->uc_sigmask));
 	if (unlikely(gmp_cancel_pending(gp)))
 		gmp_cancel_async(gp, NULL); /* may unwind: while the mask is the thread's */
 	block_until_return();

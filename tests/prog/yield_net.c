@@ -46,7 +46,8 @@ int main(void)
 		slow += yields >= MANY;
 	}
 	prog_join(th);
-	CHECK(slow < ROUNDS / 2);
+	/* with a random schedule all yields go the long way, which looks where nothing is runnable */
+	CHECK(slow < ROUNDS / 2 || getenv("GMPSHIM_SCHED") != NULL);
 	puts("ok");
 	return 0;
 }
