@@ -5,6 +5,7 @@
  * park (PARK_INTR, then the hook tests), out of a system call and, for asynchronous cancelability, out of its own
  * code, by SIG_NOTIFY to its M, whose handler unwinds as glibc's does.
  */
+#include <execinfo.h>
 #include <string.h>
 
 #include "core/tcb.h"
@@ -78,6 +79,18 @@ void gmp_cancel_unshield(void)
 	atomic_fetch_and(flags_of(gp), ~CANCELSTATE);
 }
 
+/* As libc's pthread_cancel: what unwinds the target is loaded here, where there is a stack for that. */
+static void load_unwinder(void)
+{
+	static _Atomic(bool) loaded;
+	void *pc;
+
+	if (likely(atomic_load_explicit(&loaded, memory_order_relaxed))) /* libc has a lock for it */
+		return;
+	backtrace(&pc, 1);
+	atomic_store_explicit(&loaded, true, memory_order_relaxed);
+}
+
 int hook_pthread_cancel(pthread_t th)
 {
 	struct g *gp;
@@ -87,6 +100,7 @@ int hook_pthread_cancel(pthread_t th)
 		return PASS(pthread_cancel)(th);
 	if (gp->exited)
 		return 0;
+	load_unwinder();
 	v = atomic_fetch_or(flags_of(gp), CANCELING | CANCELED); /* seq_cst: then gmp_interrupt; see park.c */
 	if (v & (CANCELSTATE | CANCELED | EXITING))
 		return 0; /* disabled: seen when it is enabled; or asked before */
@@ -121,5 +135,6 @@ void gmp_cancel_async(struct g *gp, void *uc)
 		return;
 	if (gp->status == G_SYSCALL)
 		gmp_exitsyscall();
+	atomic_fetch_or(flags_of(gp), EXITING); /* libc says so later: a notice meanwhile would begin it anew */
 	hook_pthread_exit(PTHREAD_CANCELED);
 }
