@@ -63,6 +63,12 @@ int gmp_io_wait(struct io *io)
 	rc = gmp_netpoll_wait(&io->ref, io->mode, io->deadline, "IO wait");
 	switch (rc) {
 	case PARK_READY:
+		/* Cancelled before that event: it is for others, and the call ends here, as it does natively. */
+		if (unlikely(atomic_load_explicit(&getg()->cancel_wake, memory_order_relaxed)) &&
+		    gmp_cancel_pending(getg())) {
+			gmp_netpoll_done(&io->ref, io->mode, true);
+			gmp_testcancel();
+		}
 		return IO_RETRY;
 	case PARK_TIMEOUT:
 		io->expired = true;

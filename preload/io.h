@@ -63,6 +63,9 @@ static inline long gmp_io_end(struct io *io, long rc)
 {
 	/* Whoever saw anything but "not now" passes the baton, errors included: the next sees end of file or more. */
 	gmp_netpoll_done(&io->ref, io->mode, rc != -EAGAIN && rc != -EINTR);
+	/* Cancelled since the call began, and nothing came of it: natively that ends the thread in the kernel. */
+	if (unlikely(rc <= 0) && unlikely(atomic_load_explicit(&getg()->cancel_wake, memory_order_relaxed)))
+		gmp_testcancel();
 	return unlikely(rc < 0) ? fail((int)-rc) : rc;
 }
 
