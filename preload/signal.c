@@ -2132,7 +2132,7 @@ void gmp_signal_init(void)
 void gmp_signal_off(void)
 {
 	struct g *gp = getg();
-	stack_t alt = {gp->altstack.sp, gp->altstack.sp != NULL ? gp->altstack.flags : SS_DISABLE, gp->altstack.size};
+	stack_t alt = alt_told(&gp->altstack);
 	struct sigaction k;
 
 	for (int sig = 1; sig <= NSIG_MAX; sig++) {

@@ -582,7 +582,8 @@ TAINTS(set_mempolicy)
 /* The kernel's form of a notification by a thread is not libc's. */
 static long raw_mq_notify(const long a[6])
 {
-	gmp_keep_files();
+	if (PTR(1) != NULL)
+		gmp_keep_files();
 	return PASS(syscall)(SYS_mq_notify, a[0], a[1]);
 }
 

@@ -26,14 +26,39 @@ static void on_signal(int sig)
 	got++;
 }
 
-static void pairs(int n)
+/* The alternate stack, which is never to change but by its owner's wish. */
+static void stack_take(void)
 {
-	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
-	stack_t ss = { .ss_size = STACK }, now;
+	stack_t ss = { .ss_size = STACK };
 
 	CHECK((stack = malloc(STACK)) != NULL);
 	ss.ss_sp = stack;
 	CHECK_EQ(sigaltstack(&ss, NULL), 0);
+}
+
+static void stack_give(void)
+{
+	stack_t ss = { .ss_flags = SS_DISABLE };
+
+	CHECK_EQ(sigaltstack(&ss, NULL), 0);
+	free(stack);
+}
+
+static void stack_is(int flags)
+{
+	stack_t now;
+
+	CHECK_EQ(sigaltstack(NULL, &now), 0);
+	CHECK_EQ(now.ss_flags, flags);
+	CHECK(now.ss_sp == stack);
+	CHECK_EQ(now.ss_size, STACK);
+}
+
+static void pairs(int n)
+{
+	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
+
+	stack_take();
 	CHECK_EQ(sigaction(SIGUSR1, &sa, NULL), 0);
 	CHECK_EQ(sigaction(SIGALRM, &sa, NULL), 0);
 	got = 0;
@@ -44,14 +69,9 @@ static void pairs(int n)
 		CHECK_EQ(kill(getpid(), SIGUSR1), 0);
 		while (got < 2 * (i + 1))
 			;
-		CHECK_EQ(sigaltstack(NULL, &now), 0);
-		CHECK(now.ss_sp == stack);
-		CHECK_EQ(now.ss_size, STACK);
-		CHECK_EQ(now.ss_flags, 0);
+		stack_is(0);
 	}
-	ss.ss_flags = SS_DISABLE;
-	CHECK_EQ(sigaltstack(&ss, NULL), 0);
-	free(stack);
+	stack_give();
 }
 
 #ifdef __x86_64__
@@ -63,16 +83,12 @@ static int nsteps;
 
 static void on_step(int sig)
 {
-	stack_t now;
 	char here;
 
 	(void)sig;
 	nsteps++;
 	CHECK(&here > stack && &here < stack + STACK);
-	CHECK_EQ(sigaltstack(NULL, &now), 0);
-	CHECK_EQ(now.ss_flags, SS_ONSTACK);
-	CHECK(now.ss_sp == stack);
-	CHECK_EQ(now.ss_size, STACK);
+	stack_is(SS_ONSTACK);
 }
 
 /* With the flag set a trap follows each instruction, until the context is back that was interrupted. */
@@ -86,24 +102,16 @@ static void steps_back(int sig)
 static void steps(void)
 {
 	struct sigaction sa = { .sa_handler = steps_back, .sa_flags = SA_ONSTACK };
-	stack_t ss = { .ss_size = STACK }, now;
 
-	CHECK((stack = malloc(STACK)) != NULL);
-	ss.ss_sp = stack;
-	CHECK_EQ(sigaltstack(&ss, NULL), 0);
+	stack_take();
 	CHECK_EQ(sigaction(SIGUSR1, &sa, NULL), 0);
 	sa.sa_handler = on_step;
 	CHECK_EQ(sigaction(SIGTRAP, &sa, NULL), 0);
 	CHECK_EQ(raise(SIGUSR1), 0);
 	CHECK_EQ(stepping, 1);
 	CHECK(nsteps > 0);
-	CHECK_EQ(sigaltstack(NULL, &now), 0);
-	CHECK(now.ss_sp == stack);
-	CHECK_EQ(now.ss_size, STACK);
-	CHECK_EQ(now.ss_flags, 0);
-	ss.ss_flags = SS_DISABLE;
-	CHECK_EQ(sigaltstack(&ss, NULL), 0);
-	free(stack);
+	stack_is(0);
+	stack_give();
 }
 #else
 static void steps(void)
